@@ -1,0 +1,3 @@
+//! The same workloads on corering and on others.
+
+fn main() {}

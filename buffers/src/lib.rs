@@ -1,0 +1,1 @@
+//! Owned buffers that may be lent to the kernel.

@@ -1,0 +1,1 @@
+//! An io_uring completion-based async runtime for Linux.
