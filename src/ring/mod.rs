@@ -1,0 +1,269 @@
+//! The one door to the kernel.
+//!
+//! What crosses it is the kernel's own interface: submissions in ([`Sqe`]), completions out
+//! ([`Cqe`]), [`enter`](Ring::enter), registering; and with them the plain system calls on
+//! descriptors ([`sys`], [`Fd`]) and the [`Clock`]. Nothing above makes a system call on a
+//! descriptor by other means, so that another kernel can stand behind the same door.
+//!
+//! Invariants:
+//!
+//! * A ring is built, used and dropped by one thread: the kernel refuses any other (`EEXIST`).
+//! * Memory that a submission points to belongs to the kernel from [`push`](Ring::push) to the
+//!   op's final completion. Dropping the ring does not end that: the kernel takes requests down
+//!   later, on a worker of its own. Whoever drops a ring has reaped everything or leaks it.
+//! * No call here but [`enter`](Ring::enter) blocks, and none runs code of the caller's.
+#![allow(unsafe_code)]
+
+mod clock;
+mod cqe;
+mod diagnose;
+mod fd;
+pub(crate) mod opcode;
+mod pages;
+mod probe;
+mod register;
+mod setup;
+mod sqe;
+pub(crate) mod sys;
+mod uring;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+pub(crate) use clock::Clock;
+pub(crate) use cqe::Cqe;
+pub use diagnose::{Cause, Unavailable};
+pub(crate) use fd::Fd;
+pub(crate) use pages::Pages;
+pub(crate) use probe::Features;
+pub(crate) use sqe::{RawSqe, Sqe};
+use uring::Uring;
+
+/// How large the queues are.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Submission queue entries. They bound one batch, not what is in flight.
+    pub(crate) entries: u32,
+    /// Completion queue entries. When they run out, multishot ops end and the kernel allocates.
+    pub(crate) cq_entries: u32,
+}
+
+impl Default for Config {
+    /// 256 and 2,048: larger ones were no faster at 1,024 connections, and 64 of these fit in the
+    /// usual 8 MiB of locked memory.
+    fn default() -> Config {
+        Config {
+            entries: 256,
+            cq_entries: 2048,
+        }
+    }
+}
+
+/// How long [`Ring::enter`] waits for a completion.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Wait {
+    /// Not at all: submits and reaps.
+    No,
+    /// Until there is one, or a signal.
+    Forever,
+    /// At most this long, and at most a day.
+    For(Duration),
+}
+
+/// What [`Ring::enter`] came back with, when it did not fail.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use = "a busy kernel has not taken what was staged"]
+pub(crate) enum Entered {
+    /// The kernel was there. A timeout and a signal count as this, too.
+    Done,
+    /// The kernel takes no more just now, for lack of memory or room for completions. What was
+    /// staged is still staged: reap, and try again in a later turn.
+    Busy,
+}
+
+/// The submission queue is full: [`Ring::submit`] makes room.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Full;
+
+/// One ring of whatever kernel stands behind the door.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    kernel: Kernel,
+}
+
+/// Decided once, when a runtime is built. A simulated kernel becomes the second variant.
+#[derive(Debug)]
+enum Kernel {
+    Uring(Uring),
+}
+
+impl Ring {
+    /// Builds a ring for the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// An [`Unavailable`] inside an `io::Error` of a fitting kind.
+    pub(crate) fn new(config: &Config) -> io::Result<Ring> {
+        let uring = Uring::new(config)?;
+        Ok(Ring {
+            kernel: Kernel::Uring(uring),
+        })
+    }
+
+    /// What this kernel can do.
+    #[inline]
+    pub(crate) fn features(&self) -> &Features {
+        match &self.kernel {
+            Kernel::Uring(uring) => uring.features(),
+        }
+    }
+
+    /// Stages a submission. No system call, ever.
+    ///
+    /// # Safety
+    ///
+    /// Memory that `sqe` points to must stay where it is, and be left alone as the operation
+    /// demands, until the op's final completion was popped; for ever, if that never happens.
+    #[inline]
+    pub(crate) unsafe fn push(&mut self, sqe: &RawSqe) -> Result<(), Full> {
+        match &mut self.kernel {
+            // SAFETY: the caller's promise is the same.
+            Kernel::Uring(uring) => unsafe { uring.push(sqe) },
+        }
+    }
+
+    /// Submissions that were pushed and that the kernel has not taken yet.
+    #[inline]
+    pub(crate) fn staged(&self) -> usize {
+        match &self.kernel {
+            Kernel::Uring(uring) => uring.staged(),
+        }
+    }
+
+    /// Whether an enter, or [`sync_cq`](Ring::sync_cq), would bring something: what to spin on.
+    ///
+    /// Exact once [`pop`](Ring::pop) has returned `None`; before that it may say yes for
+    /// completions already popped.
+    #[inline]
+    pub(crate) fn has_work(&self) -> bool {
+        match &self.kernel {
+            Kernel::Uring(uring) => uring.has_work(),
+        }
+    }
+
+    /// Submits all that is staged, runs the kernel's deferred work and waits as told.
+    ///
+    /// Returns at once if there are completions already. Look at [`staged`](Ring::staged)
+    /// afterwards: a kernel short of memory may take only some.
+    ///
+    /// # Errors
+    ///
+    /// `EBADR` if the kernel has lost completions for want of memory, `EEXIST` on a foreign
+    /// thread. `EINTR`, `ETIME`, `EAGAIN` and `EBUSY` are no errors here.
+    #[inline]
+    pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
+        match &mut self.kernel {
+            Kernel::Uring(uring) => uring.enter(wait),
+        }
+    }
+
+    /// Submits all that is staged and reaps nothing: for a full queue.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Ring::enter).
+    pub(crate) fn submit(&mut self) -> io::Result<Entered> {
+        match &mut self.kernel {
+            Kernel::Uring(uring) => uring.submit(),
+        }
+    }
+
+    /// The next completion of those seen by the last enter or [`sync_cq`](Ring::sync_cq).
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<Cqe> {
+        match &mut self.kernel {
+            Kernel::Uring(uring) => uring.pop(),
+        }
+    }
+
+    /// Gives the popped entries back to the kernel and looks for new ones; whether there are any.
+    #[inline]
+    pub(crate) fn sync_cq(&mut self) -> bool {
+        match &mut self.kernel {
+            Kernel::Uring(uring) => uring.sync_cq(),
+        }
+    }
+
+    /// How many enters found the completion queue overflown. Nothing is lost by it, but each
+    /// completion beyond the queue costs the kernel an allocation: the queue is too small.
+    pub(crate) fn overflows(&self) -> u32 {
+        match &self.kernel {
+            Kernel::Uring(uring) => uring.overflows(),
+        }
+    }
+
+    /// Registers `entries` (a power of two, at most 32,768) buffer descriptors at `address` as
+    /// `group`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the kernel lacks incremental buffers, `EEXIST` if the group is taken, `ENOMEM`
+    /// beyond the limit of locked memory (after 100 ms of trying).
+    ///
+    /// # Safety
+    ///
+    /// `address` must be page-aligned memory of 16 × `entries` bytes, in use for nothing else and
+    /// never unmapped before [`unregister_buf_ring`](Ring::unregister_buf_ring) has succeeded.
+    pub(crate) unsafe fn register_buf_ring(
+        &mut self,
+        address: u64,
+        entries: u16,
+        group: u16,
+        incremental: bool,
+    ) -> io::Result<()> {
+        match &mut self.kernel {
+            // SAFETY: the caller's promise is the same.
+            Kernel::Uring(uring) => unsafe {
+                uring.register_buf_ring(address, entries, group, incremental)
+            },
+        }
+    }
+
+    /// Takes a buffer ring back: the kernel picks from it no more. Ops that already hold one of
+    /// its buffers go on with that.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if there is no such group.
+    pub(crate) fn unregister_buf_ring(&mut self, group: u16) -> io::Result<()> {
+        match &mut self.kernel {
+            Kernel::Uring(uring) => uring.unregister_buf_ring(group),
+        }
+    }
+
+    /// The ring's own descriptor: the target of another ring's message.
+    pub(crate) fn raw_fd(&self) -> RawFd {
+        match &self.kernel {
+            Kernel::Uring(uring) => uring.raw_fd(),
+        }
+    }
+
+    /// Limits the kernel's worker threads for this ring: `bounded` do file I/O, `unbounded` the
+    /// rest. The default is 4 and 64; the kernel's own would be one per process allowed.
+    pub(crate) fn set_worker_limits(&mut self, bounded: u32, unbounded: u32) {
+        match &mut self.kernel {
+            Kernel::Uring(uring) => uring.set_worker_limits(bounded, unbounded),
+        }
+    }
+
+    /// The clock of this kernel.
+    pub(crate) fn clock(&self) -> Clock {
+        match &self.kernel {
+            Kernel::Uring(_) => Clock::monotonic(),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Zeroed memory straight from the kernel, for what the kernel itself keeps a pointer to.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::ptr::{self, NonNull};
+
+/// Anonymous pages, unmapped on drop and invisible to forked children.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    address: NonNull<u8>,
+    len: usize,
+}
+
+impl Pages {
+    /// Maps at least `len` bytes of zeroes, rounded up to whole pages.
+    pub(crate) fn new(len: usize) -> io::Result<Pages> {
+        let len = len.max(1).next_multiple_of(page_size());
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing.
+        let address = unsafe { libc::mmap(ptr::null_mut(), len, protection, flags, -1, 0) };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let address = NonNull::new(address.cast()).expect("the kernel never maps page 0 unasked");
+        let pages = Pages { address, len };
+        // A child would copy pages that the kernel goes on writing for the parent.
+        // SAFETY: the range is the mapping that was just made.
+        if unsafe { libc::madvise(address.as_ptr().cast(), len, libc::MADV_DONTFORK) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(pages)
+    }
+
+    /// The first byte. Page-aligned.
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.address.as_ptr()
+    }
+
+    /// The length in bytes: a multiple of the page size.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Never unmaps them: for memory that the kernel may still write when nobody waits any more.
+    pub(crate) fn leak(self) {
+        let _ = ManuallyDrop::new(self);
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: this is the mapping made in `new`, unmapped once. Whoever gave its address to
+        // the kernel has taken it back or has called `leak`.
+        unsafe { libc::munmap(self.address.as_ptr().cast(), self.len) };
+    }
+}
+
+pub(super) fn page_size() -> usize {
+    // SAFETY: sysconf takes no pointer.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).expect("Linux always knows its page size")
+}

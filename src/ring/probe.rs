@@ -1,0 +1,82 @@
+//! What this kernel can do, found out once per ring by asking it.
+#![allow(unsafe_code)]
+
+use std::io;
+
+use io_uring::types::IOU_PBUF_RING_INC;
+use io_uring::{IoUring, Probe};
+
+use super::diagnose::kernel_version;
+use super::opcode;
+use super::pages::Pages;
+
+/// The group of the trial registration; gone again before anybody could meet it.
+const TRIAL_GROUP: u16 = u16::MAX;
+
+/// What differs between the kernels that a ring can be built on.
+#[derive(Clone, Debug)]
+pub(crate) struct Features {
+    /// Major and minor version, for messages only: a vendor's kernel has more than it says.
+    pub(crate) kernel: (u32, u32),
+    /// Buffer rings whose buffers are consumed piece by piece. Since 6.12.
+    pub(crate) incremental: bool,
+    /// `SEND_ZC`. Since 6.0.
+    pub(crate) send_zc: bool,
+    /// A waiting ring does not count as waiting for a disk. Since 6.15.
+    pub(crate) no_iowait: bool,
+    /// Whether submissions go through the indirection array: only before 6.6.
+    pub(crate) sqarray: bool,
+    /// Multishot receive. Since 6.0.
+    pub(crate) multishot_recv: bool,
+    opcodes: [u64; 4],
+}
+
+impl Features {
+    /// Whether the kernel knows an opcode. It says nothing about that opcode's flags.
+    pub(crate) fn supports(&self, code: u8) -> bool {
+        self.opcodes[usize::from(code / 64)] >> (code % 64) & 1 != 0
+    }
+
+    pub(super) fn probe(ring: &IoUring, sqarray: bool) -> io::Result<Features> {
+        let mut probe = Probe::new();
+        ring.submitter().register_probe(&mut probe)?;
+        let mut opcodes = [0; 4];
+        for code in (0..=u8::MAX).filter(|&code| probe.is_supported(code)) {
+            opcodes[usize::from(code / 64)] |= 1 << (code % 64);
+        }
+        let kernel = kernel_version();
+        Ok(Features {
+            kernel,
+            incremental: has_incremental_buffers(ring, kernel)?,
+            send_zc: probe.is_supported(opcode::SEND_ZC),
+            no_iowait: ring.params().is_feature_no_iowait(),
+            sqarray,
+            // It cannot be asked for, but came with 6.0, and DEFER_TASKRUN, without which there
+            // is no ring, with 6.1.
+            multishot_recv: true,
+            opcodes,
+        })
+    }
+}
+
+/// Registers a ring of one such buffer and takes it back.
+fn has_incremental_buffers(ring: &IoUring, kernel: (u32, u32)) -> io::Result<bool> {
+    let pages = Pages::new(1)?;
+    let address = pages.as_ptr().expose_provenance() as u64;
+    let submitter = ring.submitter();
+    let flags = IOU_PBUF_RING_INC as u16;
+    // SAFETY: the page is ours, and is unmapped only after the group was unregistered; if that
+    // failed it is leaked.
+    match unsafe { submitter.register_buf_ring_with_flags(address, 1, TRIAL_GROUP, flags) } {
+        Ok(()) => match submitter.unregister_buf_ring(TRIAL_GROUP) {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                pages.leak();
+                Err(error)
+            }
+        },
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        // Not an answer to the question (locked memory is used up): the version has to do.
+        Err(_) => Ok(kernel >= (6, 12)),
+    }
+}

@@ -1,0 +1,85 @@
+//! Building a ring: what is tried, in which order, and what is given up.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use io_uring::{Builder, IoUring};
+
+use super::Config;
+use super::diagnose::Unavailable;
+use super::probe::Features;
+
+/// Locked memory of a dropped ring comes back 10–20 ms later: the kernel frees it on a worker.
+const PATIENCE: Duration = Duration::from_millis(100);
+const STEP: Duration = Duration::from_millis(10);
+/// Below this a ring would spend its life in `submit`.
+const ENTRIES_MIN: u32 = 32;
+const BOUNDED_WORKERS: u32 = 4;
+const UNBOUNDED_WORKERS: u32 = 64;
+
+/// Builds a ring and finds out what it can do.
+pub(super) fn build(config: &Config) -> io::Result<(IoUring, Features)> {
+    let (ring, sqarray) = allocate(config)?;
+    let features = Features::probe(&ring, sqarray)
+        .map_err(|error| Unavailable::new("io_uring_register", &error, config))?;
+    ring.submitter()
+        .register_iowq_max_workers(&mut [BOUNDED_WORKERS, UNBOUNDED_WORKERS])
+        .map_err(|error| Unavailable::new("io_uring_register", &error, config))?;
+    Ok((ring, features))
+}
+
+/// Tries `attempt` again while it fails for want of memory, for a tenth of a second.
+pub(super) fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Err(error) if is_no_memory(&error) && Instant::now() < end => thread::sleep(STEP),
+            result => return result,
+        }
+    }
+}
+
+/// The ring, and whether it has the old indirection array.
+fn allocate(config: &Config) -> io::Result<(IoUring, bool)> {
+    let mut size = config.clone();
+    let mut result = patiently(|| set_up(&size));
+    while let Err(error) = &result {
+        if !is_no_memory(error) || size.entries <= ENTRIES_MIN {
+            break;
+        }
+        size.entries = (size.entries / 2).max(ENTRIES_MIN);
+        size.cq_entries = (size.cq_entries / 2).max(size.entries);
+        result = set_up(&size);
+    }
+    result.map_err(|error| Unavailable::new("io_uring_setup", &error, &size).into())
+}
+
+fn set_up(size: &Config) -> io::Result<(IoUring, bool)> {
+    match builder(size).setup_no_sqarray().build(size.entries.max(1)) {
+        Ok(ring) => Ok((ring, false)),
+        // The array was mandatory before 6.6.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            Ok((builder(size).build(size.entries.max(1))?, true))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn builder(size: &Config) -> Builder {
+    let mut builder = IoUring::builder();
+    builder
+        .dontfork()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .setup_submit_all()
+        .setup_clamp()
+        .setup_cqsize(size.cq_entries.max(size.entries).max(1));
+    builder
+}
+
+fn is_no_memory(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENOMEM)
+}

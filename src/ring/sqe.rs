@@ -1,0 +1,217 @@
+//! A submission being filled.
+
+use std::ffi::CStr;
+use std::marker::PhantomData;
+use std::os::fd::RawFd;
+
+use super::fd::Fd;
+use super::opcode;
+
+/// The most that one read or write moves, bytes (`MAX_RW_COUNT`): 2 GiB less a page.
+const LEN_MAX: usize = 0x7fff_f000;
+
+/// The kernel's 64-byte submission queue entry.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct RawSqe {
+    pub(super) opcode: u8,
+    pub(super) flags: u8,
+    pub(super) ioprio: u16,
+    pub(super) fd: i32,
+    pub(super) off: u64,
+    pub(super) addr: u64,
+    pub(super) len: u32,
+    pub(super) op_flags: u32,
+    pub(crate) user_data: u64,
+    pub(super) buf_group: u16,
+    pub(super) personality: u16,
+    pub(super) file_index: u32,
+    pub(super) addr3: u64,
+    pub(super) pad: u64,
+}
+
+const _: () = assert!(size_of::<RawSqe>() == 64 && align_of::<RawSqe>() == 8);
+
+/// A submission whose pointers may only be taken from memory that lives for `'op`.
+///
+/// `'op` is the lifetime of the op at its final address, so an op can lend what it owns and
+/// nothing else: a pointer to a local does not compile. The lifetime is invariant, since a
+/// covariant one could be shortened to that of the local.
+#[derive(Debug)]
+pub(crate) struct Sqe<'op> {
+    raw: RawSqe,
+    _lends: PhantomData<fn(&'op ()) -> &'op ()>,
+}
+
+impl<'op> Sqe<'op> {
+    /// An empty submission. Its descriptor is −1: one that was forgotten is `EBADF`, not stdin.
+    #[inline]
+    pub(crate) fn new() -> Sqe<'op> {
+        let raw = RawSqe {
+            fd: -1,
+            ..RawSqe::default()
+        };
+        Sqe {
+            raw,
+            _lends: PhantomData,
+        }
+    }
+
+    /// The filled entry, to be pushed under `user_data`.
+    #[inline]
+    pub(crate) fn into_raw(self, user_data: u64) -> RawSqe {
+        RawSqe {
+            user_data,
+            ..self.raw
+        }
+    }
+
+    /// Which operation: one of [`opcode`].
+    #[inline]
+    pub(crate) fn op(&mut self, code: u8) -> &mut Self {
+        self.raw.opcode = code;
+        self
+    }
+
+    /// The descriptor to work on.
+    #[inline]
+    pub(crate) fn fd(&mut self, fd: &'op Fd) -> &mut Self {
+        self.raw_fd(fd.raw())
+    }
+
+    /// A number in the place of the descriptor: `AT_FDCWD`, another ring, a socket's domain.
+    #[inline]
+    pub(crate) fn raw_fd(&mut self, fd: RawFd) -> &mut Self {
+        self.raw.fd = fd;
+        self
+    }
+
+    /// The second descriptor: the one that a splice takes from.
+    #[inline]
+    pub(crate) fn fd_in(&mut self, fd: &'op Fd) -> &mut Self {
+        self.file_index(fd.raw().cast_unsigned())
+    }
+
+    /// Lends `len` bytes to read from, clamped to what the kernel takes.
+    ///
+    /// A safe call that only stores two numbers: the op vouches for them.
+    #[inline]
+    pub(crate) fn lend(&mut self, ptr: *const u8, len: usize) -> &mut Self {
+        self.raw.addr = ptr.expose_provenance() as u64;
+        self.raw.len = len.min(LEN_MAX) as u32;
+        self
+    }
+
+    /// Lends `len` bytes to write into, clamped to what the kernel takes.
+    #[inline]
+    pub(crate) fn lend_mut(&mut self, ptr: *mut u8, len: usize) -> &mut Self {
+        self.raw.addr = ptr.expose_provenance() as u64;
+        self.raw.len = len.min(LEN_MAX) as u32;
+        self
+    }
+
+    /// Lends a value that the kernel reads. Of a slice, its first element.
+    #[inline]
+    pub(crate) fn address<T: ?Sized>(&mut self, value: &'op T) -> &mut Self {
+        self.raw.addr = (&raw const *value).expose_provenance() as u64;
+        self
+    }
+
+    /// Lends a value that the kernel writes.
+    #[inline]
+    pub(crate) fn address_mut<T: ?Sized>(&mut self, value: &'op mut T) -> &mut Self {
+        self.raw.addr = (&raw mut *value).expose_provenance() as u64;
+        self
+    }
+
+    /// Lends a second value that the kernel reads, in the place of [`offset`](Sqe::offset).
+    #[inline]
+    pub(crate) fn address2<T: ?Sized>(&mut self, value: &'op T) -> &mut Self {
+        self.raw.off = (&raw const *value).expose_provenance() as u64;
+        self
+    }
+
+    /// Lends a second value that the kernel writes, in the place of [`offset`](Sqe::offset).
+    #[inline]
+    pub(crate) fn address2_mut<T: ?Sized>(&mut self, value: &'op mut T) -> &mut Self {
+        self.raw.off = (&raw mut *value).expose_provenance() as u64;
+        self
+    }
+
+    /// Lends a path.
+    #[inline]
+    pub(crate) fn path(&mut self, path: &'op CStr) -> &mut Self {
+        self.raw.addr = path.as_ptr().expose_provenance() as u64;
+        self
+    }
+
+    /// Lends a second path: the new name.
+    #[inline]
+    pub(crate) fn path2(&mut self, path: &'op CStr) -> &mut Self {
+        self.raw.off = path.as_ptr().expose_provenance() as u64;
+        self
+    }
+
+    /// A number in the place of the address: the user data that a cancel is meant for.
+    #[inline]
+    pub(crate) fn target(&mut self, user_data: u64) -> &mut Self {
+        self.raw.addr = user_data;
+        self
+    }
+
+    /// The offset in a file, or another number that lives in its place.
+    #[inline]
+    pub(crate) fn offset(&mut self, offset: u64) -> &mut Self {
+        self.raw.off = offset;
+        self
+    }
+
+    /// The length, or another number that lives in its place.
+    #[inline]
+    pub(crate) fn len(&mut self, len: u32) -> &mut Self {
+        self.raw.len = len;
+        self
+    }
+
+    /// The operation's own flags (`msg_flags`, `open_flags`, `accept_flags`, …).
+    #[inline]
+    pub(crate) fn op_flags(&mut self, flags: u32) -> &mut Self {
+        self.raw.op_flags = flags;
+        self
+    }
+
+    /// The flags that the kernel keeps in `ioprio`.
+    #[inline]
+    pub(crate) fn ioprio(&mut self, ioprio: u16) -> &mut Self {
+        self.raw.ioprio = ioprio;
+        self
+    }
+
+    /// Adds flags that hold for every operation, as [`opcode::IO_LINK`].
+    #[inline]
+    pub(crate) fn flags(&mut self, flags: u8) -> &mut Self {
+        self.raw.flags |= flags;
+        self
+    }
+
+    /// Lets the kernel pick a buffer of `group`.
+    #[inline]
+    pub(crate) fn buffer_group(&mut self, group: u16) -> &mut Self {
+        self.raw.buf_group = group;
+        self.flags(opcode::BUFFER_SELECT)
+    }
+
+    /// The registered buffer of a fixed read or write.
+    #[inline]
+    pub(crate) fn buffer_index(&mut self, index: u16) -> &mut Self {
+        self.raw.buf_group = index;
+        self
+    }
+
+    /// The number that lives in the place of a registered file's index (`addr_len` of a send).
+    #[inline]
+    pub(crate) fn file_index(&mut self, index: u32) -> &mut Self {
+        self.raw.file_index = index;
+        self
+    }
+}

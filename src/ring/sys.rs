@@ -1,0 +1,93 @@
+//! The plain system calls on descriptors.
+//!
+//! They stand behind the door too, since a simulated kernel answers them for its own descriptors.
+//! Nothing here blocks, `close` apart, which may on a file whose server hangs.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+
+use super::fd::Fd;
+
+/// A new socket, CLOEXEC and *blocking*: on a non-blocking one the ring answers `EAGAIN` instead
+/// of waiting.
+pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<Fd> {
+    let socket = Socket::new(domain, kind, protocol)?;
+    Ok(Fd::from(OwnedFd::from(socket)))
+}
+
+/// A new eventfd, CLOEXEC and blocking, with count 0.
+pub(crate) fn eventfd() -> io::Result<Fd> {
+    // SAFETY: eventfd takes no pointer.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Fd::adopt(fd))
+}
+
+impl Fd {
+    /// Gives the socket a local address.
+    pub(crate) fn bind(&self, address: &SockAddr) -> io::Result<()> {
+        self.options().bind(address)
+    }
+
+    /// Makes the socket a listener. The kernel caps `backlog` at `net.core.somaxconn`.
+    pub(crate) fn listen(&self, backlog: i32) -> io::Result<()> {
+        self.options().listen(backlog)
+    }
+
+    /// The local address.
+    pub(crate) fn getsockname(&self) -> io::Result<SockAddr> {
+        self.options().local_addr()
+    }
+
+    /// The peer's address; `ENOTCONN` if it is already gone.
+    pub(crate) fn getpeername(&self) -> io::Result<SockAddr> {
+        self.options().peer_addr()
+    }
+
+    /// Shuts one or both directions down. Inline: the ring's own opcode always goes to a worker.
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.options().shutdown(how)
+    }
+
+    /// Takes the socket's pending error, if any.
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.options().take_error()
+    }
+
+    /// The socket's options.
+    pub(crate) fn options(&self) -> SockRef<'_> {
+        SockRef::from(self)
+    }
+
+    /// Adds 1 to an eventfd: a kick. From any thread, and from a signal handler.
+    ///
+    /// Never blocks in practice: that takes 2⁶⁴ − 2 kicks that nobody read.
+    pub(crate) fn eventfd_write(&self) {
+        let one = 1_u64;
+        // SAFETY: errno is this thread's own, and a signal handler must leave it as it was.
+        let errno = unsafe { *libc::__errno_location() };
+        loop {
+            // SAFETY: `one` is 8 readable bytes for the duration of the call.
+            let n = unsafe { libc::write(self.raw(), (&raw const one).cast(), size_of::<u64>()) };
+            // SAFETY: as above.
+            if n >= 0 || unsafe { *libc::__errno_location() } != libc::EINTR {
+                break;
+            }
+        }
+        // SAFETY: as above.
+        unsafe { *libc::__errno_location() = errno };
+    }
+}
+
+/// Closes `fd`. Errors are dropped, `EINTR` too: Linux has released the number in every case, and
+/// a second try could close a stranger's descriptor.
+pub(super) fn close(fd: RawFd) {
+    // SAFETY: only an `Fd` calls this, with the number that it owned, at its end.
+    unsafe { libc::close(fd) };
+}

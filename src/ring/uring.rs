@@ -1,0 +1,233 @@
+//! The real kernel, through the `io-uring` crate.
+//!
+//! The crate's three halves are kept for the ring's whole life: the registered descriptor is
+//! remembered by the `Submitter`, which `IoUring::submit` would make anew each time. They borrow
+//! from the boxed `IoUring`, so they are declared before it and dropped before it.
+//!
+//! A long-lived completion queue publishes its head only on `sync`. That happens before every
+//! enter: a kernel that still sees the old entries would not wait.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::ptr::{self, NonNull};
+use std::time::Duration;
+
+use io_uring::cqueue::CompletionStatus;
+use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter, squeue};
+
+use super::cqe::Cqe;
+use super::probe::Features;
+use super::sqe::RawSqe;
+use super::{Config, Entered, Full, Wait, setup};
+
+/// The longest wait: a day. One that never ends would overflow the kernel's clock when it is added
+/// to now, and return at once for ever; coming back once a day costs nothing.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) struct Uring {
+    sq: SubmissionQueue<'static>,
+    cq: CompletionQueue<'static>,
+    submitter: Submitter<'static>,
+    cq_status: CompletionStatus,
+    wait_flags: u32,
+    overflows: u32,
+    features: Features,
+    // Last, see above.
+    ring: OwnedRing,
+}
+
+/// The `IoUring` that the halves point into; a `Box` would claim to be the only way to it.
+struct OwnedRing(NonNull<IoUring>);
+
+/// `struct io_uring_getevents_arg`.
+#[repr(C)]
+struct WaitArgument {
+    sigmask: u64,
+    sigmask_size: u32,
+    min_wait_us: u32,
+    timespec: u64,
+}
+
+/// `struct __kernel_timespec`.
+#[repr(C)]
+struct Timespec {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+const _: () = assert!(size_of::<WaitArgument>() == 24 && size_of::<Timespec>() == 16);
+const _: () = assert!(size_of::<RawSqe>() == size_of::<squeue::Entry>());
+const _: () = assert!(align_of::<RawSqe>() == align_of::<squeue::Entry>());
+
+impl Uring {
+    pub(super) fn new(config: &Config) -> io::Result<Uring> {
+        let (ring, features) = setup::build(config)?;
+        let ring = OwnedRing(NonNull::from(Box::leak(Box::new(ring))));
+        // SAFETY: the pointer is from a live box that only `OwnedRing::drop` frees, and that runs
+        // after the halves are gone. Nothing else makes a reference to the ring in between.
+        let (mut submitter, sq, cq) = unsafe { &mut *ring.0.as_ptr() }.split();
+        // Refused when the process has used up its 16 places; plain descriptors work as well.
+        let _ = submitter.register_ring_fd();
+        // SAFETY: it is a field beside `ring` and is used through it only.
+        let cq_status = unsafe { cq.status() };
+        let no_iowait = if features.no_iowait {
+            EnterFlags::NO_IOWAIT
+        } else {
+            EnterFlags::empty()
+        };
+        let wait_flags = (EnterFlags::GETEVENTS | no_iowait).bits();
+        let overflows = 0;
+        Ok(Uring {
+            sq,
+            cq,
+            submitter,
+            cq_status,
+            wait_flags,
+            overflows,
+            features,
+            ring,
+        })
+    }
+
+    #[inline]
+    pub(super) fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// # Safety
+    ///
+    /// As [`Ring::push`](super::Ring::push).
+    #[inline]
+    pub(super) unsafe fn push(&mut self, sqe: &RawSqe) -> Result<(), Full> {
+        // SAFETY: both are the kernel's `struct io_uring_sqe`: `repr(C)`, of one size and
+        // alignment (asserted above), and every bit pattern is valid for either.
+        let entry = unsafe { &*ptr::from_ref(sqe).cast::<squeue::Entry>() };
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.sq.push(entry) }.map_err(|_| Full)
+    }
+
+    #[inline]
+    pub(super) fn staged(&self) -> usize {
+        self.sq.len()
+    }
+
+    #[inline]
+    pub(super) fn has_work(&self) -> bool {
+        !self.cq_status.is_empty() || self.sq.taskrun() || self.sq.cq_overflow()
+    }
+
+    #[inline]
+    pub(super) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
+        match wait {
+            Wait::No => self.call::<()>(0, EnterFlags::GETEVENTS.bits(), None),
+            Wait::Forever => self.call::<()>(1, self.wait_flags, None),
+            Wait::For(timeout) => self.enter_for(timeout),
+        }
+    }
+
+    fn enter_for(&mut self, timeout: Duration) -> io::Result<Entered> {
+        let timeout = timeout.min(WAIT_MAX);
+        let timespec = Timespec {
+            seconds: timeout.as_secs() as i64,
+            nanoseconds: i64::from(timeout.subsec_nanos()),
+        };
+        let argument = WaitArgument {
+            sigmask: 0,
+            sigmask_size: 0,
+            min_wait_us: 0,
+            timespec: (&raw const timespec).expose_provenance() as u64,
+        };
+        self.call(
+            1,
+            self.wait_flags | EnterFlags::EXT_ARG.bits(),
+            Some(&argument),
+        )
+    }
+
+    pub(super) fn submit(&mut self) -> io::Result<Entered> {
+        self.call::<()>(0, 0, None)
+    }
+
+    /// `argument` must be what `flags` say: [`WaitArgument`] with `EXT_ARG`, else none.
+    #[inline]
+    fn call<T>(&mut self, want: u32, flags: u32, argument: Option<&T>) -> io::Result<Entered> {
+        self.sq.sync();
+        self.cq.sync();
+        if self.sq.cq_overflow() {
+            self.overflows = self.overflows.saturating_add(1);
+        }
+        let staged = self.sq.len() as u32;
+        // SAFETY: `argument` is none or a live `WaitArgument` with its timespec. What the staged
+        // entries point to is kept by those who pushed them.
+        let result = unsafe { self.submitter.enter(staged, want, flags, argument) };
+        self.sq.sync();
+        self.cq.sync();
+        match result {
+            Ok(_) => Ok(Entered::Done),
+            Err(error) => tolerate(error),
+        }
+    }
+
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<Cqe> {
+        let Some(entry) = self.cq.next() else {
+            // Publishes the head, so that `has_work` no longer counts what was popped.
+            self.cq.sync();
+            return None;
+        };
+        Some(Cqe {
+            user_data: entry.user_data(),
+            res: entry.result(),
+            flags: entry.flags(),
+        })
+    }
+
+    #[inline]
+    pub(super) fn sync_cq(&mut self) -> bool {
+        self.cq.sync();
+        !self.cq.is_empty()
+    }
+
+    pub(super) fn overflows(&self) -> u32 {
+        self.overflows
+    }
+
+    pub(super) fn raw_fd(&self) -> RawFd {
+        // SAFETY: the halves hold shared references into the ring and no exclusive one, so
+        // another shared one is fine.
+        unsafe { self.ring.0.as_ref() }.as_raw_fd()
+    }
+
+    pub(super) fn submitter(&mut self) -> &mut Submitter<'static> {
+        &mut self.submitter
+    }
+}
+
+#[cold]
+fn tolerate(error: io::Error) -> io::Result<Entered> {
+    match error.raw_os_error() {
+        Some(libc::EINTR | libc::ETIME) => Ok(Entered::Done),
+        Some(libc::EAGAIN | libc::EBUSY) => Ok(Entered::Busy),
+        _ => Err(error),
+    }
+}
+
+impl Drop for OwnedRing {
+    fn drop(&mut self) {
+        // SAFETY: `new` made it from a box, nobody else frees it, and the halves that borrow from
+        // it were declared before it and are gone.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+impl fmt::Debug for Uring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Uring")
+            .field("staged", &self.sq.len())
+            .field("overflows", &self.overflows)
+            .field("features", &self.features)
+            .finish_non_exhaustive()
+    }
+}
