@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Builds the tests as static binaries, for a guest that has no libraries, and prints their paths.
+#
+#     ci/static-tests.sh             one path a line
+#     ci/static-tests.sh --example E the path of example E instead
+#     ci/static-tests.sh --tmpdir    the directory that the tests expect for their files
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# A directory of its own, since other flags would rebuild everything.
+CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}/static")
+export CARGO_TARGET_DIR RUSTFLAGS="-C target-feature=+crt-static"
+target=x86_64-unknown-linux-gnu
+
+case ${1:-} in
+    --tmpdir) echo "$CARGO_TARGET_DIR/tmp" ;;
+    --example)
+        cargo build --quiet --target $target --example "$2" >&2
+        echo "$CARGO_TARGET_DIR/$target/debug/examples/$2"
+        ;;
+    "")
+        # The tidy test reads the source tree, which the guest does not have.
+        cargo test --no-run --target $target --lib --tests 2>&1 |
+            tee /dev/stderr | sed -n 's/^ *Executable .*(\(.*\))$/\1/p' | grep -v /tidy-
+        ;;
+    *) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
+esac
