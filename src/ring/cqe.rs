@@ -26,6 +26,15 @@ pub(crate) struct Cqe {
 }
 
 impl Cqe {
+    /// The completion of an op that never reached the kernel.
+    pub(crate) fn refused(errno: i32) -> Cqe {
+        Cqe {
+            user_data: 0,
+            res: -errno,
+            flags: 0,
+        }
+    }
+
     /// Whether further completions of the same op follow.
     #[inline]
     pub(crate) fn is_more(self) -> bool {

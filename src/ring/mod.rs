@@ -17,6 +17,7 @@
 mod clock;
 mod cqe;
 mod diagnose;
+mod facts;
 mod fd;
 pub(crate) mod opcode;
 mod pages;
@@ -123,16 +124,10 @@ impl Ring {
     }
 
     /// Stages a submission. No system call, ever.
-    ///
-    /// # Safety
-    ///
-    /// Memory that `sqe` points to must stay where it is, and be left alone as the operation
-    /// demands, until the op's final completion was popped; for ever, if that never happens.
     #[inline]
-    pub(crate) unsafe fn push(&mut self, sqe: &RawSqe) -> Result<(), Full> {
+    pub(crate) fn push(&mut self, sqe: &RawSqe) -> Result<(), Full> {
         match &mut self.kernel {
-            // SAFETY: the caller's promise is the same.
-            Kernel::Uring(uring) => unsafe { uring.push(sqe) },
+            Kernel::Uring(uring) => uring.push(sqe),
         }
     }
 

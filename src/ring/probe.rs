@@ -6,7 +6,7 @@ use std::io;
 use io_uring::types::IOU_PBUF_RING_INC;
 use io_uring::{IoUring, Probe};
 
-use super::diagnose::kernel_version;
+use super::facts::kernel_version;
 use super::opcode;
 use super::pages::Pages;
 

@@ -1,4 +1,5 @@
 //! A submission being filled.
+#![allow(unsafe_code)]
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
@@ -11,6 +12,8 @@ use super::opcode;
 const LEN_MAX: usize = 0x7fff_f000;
 
 /// The kernel's 64-byte submission queue entry.
+///
+/// That there is one says that its memory is taken care of: see [`Sqe::into_raw`].
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct RawSqe {
@@ -31,6 +34,28 @@ pub(crate) struct RawSqe {
 }
 
 const _: () = assert!(size_of::<RawSqe>() == 64 && align_of::<RawSqe>() == 8);
+
+impl RawSqe {
+    /// Cancels the op that was pushed under `target`. Posts a completion only if it fails.
+    pub(crate) fn cancel(target: u64, user_data: u64) -> RawSqe {
+        RawSqe {
+            opcode: opcode::ASYNC_CANCEL,
+            flags: opcode::SKIP_SUCCESS,
+            fd: -1,
+            addr: target,
+            user_data,
+            ..RawSqe::default()
+        }
+    }
+
+    /// Cancels all ops of the ring. Posts a completion only if it fails.
+    pub(crate) fn cancel_all(user_data: u64) -> RawSqe {
+        RawSqe {
+            op_flags: opcode::CANCEL_ANY | opcode::CANCEL_ALL,
+            ..RawSqe::cancel(0, user_data)
+        }
+    }
+}
 
 /// A submission whose pointers may only be taken from memory that lives for `'op`.
 ///
@@ -58,8 +83,14 @@ impl<'op> Sqe<'op> {
     }
 
     /// The filled entry, to be pushed under `user_data`.
+    ///
+    /// # Safety
+    ///
+    /// Memory that was lent must stay where it is, and be left alone as the operation demands,
+    /// until the final completion of each push of this entry was popped; for ever, if that never
+    /// happens.
     #[inline]
-    pub(crate) fn into_raw(self, user_data: u64) -> RawSqe {
+    pub(crate) unsafe fn into_raw(self, user_data: u64) -> RawSqe {
         RawSqe {
             user_data,
             ..self.raw

@@ -2,7 +2,7 @@
 //!
 //! The crate's three halves are kept for the ring's whole life: the registered descriptor is
 //! remembered by the `Submitter`, which `IoUring::submit` would make anew each time. They borrow
-//! from the boxed `IoUring`, so they are declared before it and dropped before it.
+//! from the boxed `IoUring`, so [`Uring::drop`] drops them first.
 //!
 //! A long-lived completion queue publishes its head only on `sync`. That happens before every
 //! enter: a kernel that still sees the old entries would not wait.
@@ -10,7 +10,9 @@
 
 use std::fmt;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, RawFd};
+use std::process;
 use std::ptr::{self, NonNull};
 use std::time::Duration;
 
@@ -20,26 +22,24 @@ use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter,
 use super::cqe::Cqe;
 use super::probe::Features;
 use super::sqe::RawSqe;
-use super::{Config, Entered, Full, Wait, setup};
+use super::{Config, Entered, Full, Wait, setup, sys};
 
 /// The longest wait: a day. One that never ends would overflow the kernel's clock when it is added
 /// to now, and return at once for ever; coming back once a day costs nothing.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) struct Uring {
-    sq: SubmissionQueue<'static>,
-    cq: CompletionQueue<'static>,
-    submitter: Submitter<'static>,
+    sq: ManuallyDrop<SubmissionQueue<'static>>,
+    cq: ManuallyDrop<CompletionQueue<'static>>,
+    submitter: ManuallyDrop<Submitter<'static>>,
     cq_status: CompletionStatus,
     wait_flags: u32,
     overflows: u32,
     features: Features,
-    // Last, see above.
-    ring: OwnedRing,
+    /// What the halves point into. Not a `Box`, which would claim to be the only way to it.
+    ring: NonNull<IoUring>,
+    process: u32,
 }
-
-/// The `IoUring` that the halves point into; a `Box` would claim to be the only way to it.
-struct OwnedRing(NonNull<IoUring>);
 
 /// `struct io_uring_getevents_arg`.
 #[repr(C)]
@@ -64,13 +64,13 @@ const _: () = assert!(align_of::<RawSqe>() == align_of::<squeue::Entry>());
 impl Uring {
     pub(super) fn new(config: &Config) -> io::Result<Uring> {
         let (ring, features) = setup::build(config)?;
-        let ring = OwnedRing(NonNull::from(Box::leak(Box::new(ring))));
-        // SAFETY: the pointer is from a live box that only `OwnedRing::drop` frees, and that runs
-        // after the halves are gone. Nothing else makes a reference to the ring in between.
-        let (mut submitter, sq, cq) = unsafe { &mut *ring.0.as_ptr() }.split();
+        let ring = NonNull::from(Box::leak(Box::new(ring)));
+        // SAFETY: the pointer is from a live box that only `drop` frees, after the halves are
+        // gone. Nothing else makes an exclusive reference to the ring in between.
+        let (mut submitter, sq, cq) = unsafe { &mut *ring.as_ptr() }.split();
         // Refused when the process has used up its 16 places; plain descriptors work as well.
         let _ = submitter.register_ring_fd();
-        // SAFETY: it is a field beside `ring` and is used through it only.
+        // SAFETY: it is a field beside `ring`, and is not used after `drop`.
         let cq_status = unsafe { cq.status() };
         let no_iowait = if features.no_iowait {
             EnterFlags::NO_IOWAIT
@@ -78,16 +78,16 @@ impl Uring {
             EnterFlags::empty()
         };
         let wait_flags = (EnterFlags::GETEVENTS | no_iowait).bits();
-        let overflows = 0;
         Ok(Uring {
-            sq,
-            cq,
-            submitter,
+            sq: ManuallyDrop::new(sq),
+            cq: ManuallyDrop::new(cq),
+            submitter: ManuallyDrop::new(submitter),
             cq_status,
             wait_flags,
-            overflows,
+            overflows: 0,
             features,
             ring,
+            process: process::id(),
         })
     }
 
@@ -96,15 +96,13 @@ impl Uring {
         &self.features
     }
 
-    /// # Safety
-    ///
-    /// As [`Ring::push`](super::Ring::push).
     #[inline]
-    pub(super) unsafe fn push(&mut self, sqe: &RawSqe) -> Result<(), Full> {
+    pub(super) fn push(&mut self, sqe: &RawSqe) -> Result<(), Full> {
         // SAFETY: both are the kernel's `struct io_uring_sqe`: `repr(C)`, of one size and
         // alignment (asserted above), and every bit pattern is valid for either.
         let entry = unsafe { &*ptr::from_ref(sqe).cast::<squeue::Entry>() };
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: who made the entry with `Sqe::into_raw` keeps what it points to; the other ways
+        // to make one lend nothing.
         unsafe { self.sq.push(entry) }.map_err(|_| Full)
     }
 
@@ -197,7 +195,7 @@ impl Uring {
     pub(super) fn raw_fd(&self) -> RawFd {
         // SAFETY: the halves hold shared references into the ring and no exclusive one, so
         // another shared one is fine.
-        unsafe { self.ring.0.as_ref() }.as_raw_fd()
+        unsafe { self.ring.as_ref() }.as_raw_fd()
     }
 
     pub(super) fn submitter(&mut self) -> &mut Submitter<'static> {
@@ -214,11 +212,22 @@ fn tolerate(error: io::Error) -> io::Result<Entered> {
     }
 }
 
-impl Drop for OwnedRing {
+impl Drop for Uring {
     fn drop(&mut self) {
-        // SAFETY: `new` made it from a box, nobody else frees it, and the halves that borrow from
-        // it were declared before it and are gone.
-        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        if process::id() != self.process {
+            // A forked child: the ring's pages are not mapped here (DONTFORK), so a touch would be
+            // a crash, and unmapping them would hit whatever was mapped there since.
+            sys::close(self.raw_fd());
+            return;
+        }
+        // SAFETY: the fields are not used after this, and each is dropped once. `new` made `ring`
+        // from a box; the halves, which borrow from it, are gone before it is.
+        unsafe {
+            ManuallyDrop::drop(&mut self.sq);
+            ManuallyDrop::drop(&mut self.cq);
+            ManuallyDrop::drop(&mut self.submitter);
+            drop(Box::from_raw(self.ring.as_ptr()));
+        }
     }
 }
 
