@@ -223,8 +223,8 @@ fn seccomp(failure: &Failure<'_>, facts: &Facts) -> Vec<String> {
             "(Seccomp: {} in /proc/self/status). Container runtimes block io_uring by default.",
             facts.seccomp
         ),
-        "Fix: run with the profile in deploy/seccomp.json, or allow io_uring_setup,".into(),
-        format!("io_uring_enter and io_uring_register in yours. {WHOLE_PICTURE}"),
+        "Fix: run with the profile in deploy/seccomp.json, or allow io_uring_setup, io_uring_enter and".into(),
+        format!("io_uring_register in yours. {WHOLE_PICTURE}"),
     ]
 }
 
@@ -283,17 +283,14 @@ fn descriptors(failure: &Failure<'_>, facts: &Facts) -> Vec<String> {
 
 fn other(failure: &Failure<'_>, facts: &Facts) -> Vec<String> {
     let reason = match failure.errno {
-        libc::ENOMEM => "there is no memory left for it, in the machine or in the control group.",
-        libc::EINVAL => "this kernel lacks what the version that it claims to be has.",
+        libc::ENOMEM => "the machine or the control group has no memory left.",
+        libc::EINVAL => "the kernel lacks what the version that it claims to be has.",
         _ => "no known cause of it was found.",
     };
     let error = io::Error::from_raw_os_error(failure.errno);
     vec![
-        format!(
-            "{} failed on Linux {}: {error}:",
-            failure.call, facts.release
-        ),
-        reason.into(),
+        format!("{} failed: {error}.", failure.call),
+        format!("This is Linux {}; {reason}", facts.release),
         WHOLE_PICTURE.into(),
     ]
 }

@@ -19,6 +19,7 @@ mod cqe;
 mod diagnose;
 mod facts;
 mod fd;
+mod message;
 pub(crate) mod opcode;
 mod pages;
 mod probe;
@@ -39,6 +40,7 @@ pub(crate) use clock::Clock;
 pub(crate) use cqe::Cqe;
 pub use diagnose::{Cause, Unavailable};
 pub(crate) use fd::Fd;
+pub(crate) use message::MessageHeader;
 pub(crate) use pages::Pages;
 pub(crate) use probe::Features;
 pub(crate) use sqe::{RawSqe, Sqe};
@@ -207,7 +209,7 @@ impl Ring {
     /// # Errors
     ///
     /// `EINVAL` if the kernel lacks incremental buffers, `EEXIST` if the group is taken, `ENOMEM`
-    /// beyond the limit of locked memory (after 100 ms of trying).
+    /// beyond the limit of locked memory (after half a second of trying).
     ///
     /// # Safety
     ///

@@ -11,8 +11,9 @@ use super::Config;
 use super::diagnose::Unavailable;
 use super::probe::Features;
 
-/// Locked memory of a dropped ring comes back 10–20 ms later: the kernel frees it on a worker.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// Locked memory of a dropped ring comes back late, also that of a process that has ended: the
+/// kernel frees it on a worker. Measured: 20 to 40 ms, and up to 200 on a machine that is busy.
+const PATIENCE: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_millis(10);
 /// Below this a ring would spend its life in `submit`.
 const ENTRIES_MIN: u32 = 32;
@@ -30,7 +31,7 @@ pub(super) fn build(config: &Config) -> io::Result<(IoUring, Features)> {
     Ok((ring, features))
 }
 
-/// Tries `attempt` again while it fails for want of memory, for a tenth of a second.
+/// Tries `attempt` again while it fails for want of memory, for half a second.
 pub(super) fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let end = Instant::now() + PATIENCE;
     loop {

@@ -220,6 +220,9 @@ impl Drop for Uring {
             sys::close(self.raw_fd());
             return;
         }
+        // The registered descriptor is a reference of the thread's: it would keep the ring, its
+        // requests and its locked memory until the thread ends, and there are but 16 places.
+        let _ = self.submitter.unregister_ring_fd();
         // SAFETY: the fields are not used after this, and each is dropped once. `new` made `ring`
         // from a box; the halves, which borrow from it, are gone before it is.
         unsafe {

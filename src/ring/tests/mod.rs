@@ -1,19 +1,68 @@
 //! The door, tried on the kernel that is there.
 #![allow(unsafe_code)]
 
-use super::{Config, Entered, Ring, Sqe, Wait, opcode};
+mod child;
+mod diagnose;
+mod fork;
+mod lend;
+mod limits;
+mod queues;
+mod register;
+mod sys;
+mod wait;
 
-#[test]
-fn a_nop_comes_back_with_its_user_data() {
-    let mut ring = Ring::new(&Config::default()).unwrap();
+use std::collections::BTreeMap;
+
+use super::{Config, Cqe, RawSqe, Ring, Sqe, Wait, opcode};
+
+const SMALL: Config = Config {
+    entries: 8,
+    cq_entries: 64,
+};
+
+fn ring() -> Ring {
+    Ring::new(&SMALL).expect("the tests need a kernel with io_uring")
+}
+
+fn nop(user_data: u64) -> RawSqe {
+    RawSqe {
+        user_data,
+        ..RawSqe::default()
+    }
+}
+
+/// Fills an entry by hand.
+///
+/// # Safety
+///
+/// As [`Sqe::into_raw`].
+unsafe fn filled<'a>(user_data: u64, fill: impl FnOnce(&mut Sqe<'a>)) -> RawSqe {
     let mut sqe = Sqe::new();
-    sqe.op(opcode::NOP);
-    // SAFETY: NOP touches no memory.
-    // SAFETY: a NOP lends nothing.
-    ring.push(&unsafe { sqe.into_raw(7) }).unwrap();
-    assert_eq!(ring.staged(), 1);
-    assert_eq!(ring.enter(Wait::Forever).unwrap(), Entered::Done);
-    let cqe = ring.pop().unwrap();
-    assert_eq!((cqe.user_data, cqe.res), (7, 0));
-    assert_eq!(ring.pop(), None);
+    fill(&mut sqe);
+    // SAFETY: the caller's promise is the same.
+    unsafe { sqe.into_raw(user_data) }
+}
+
+/// Enters and pops until there were `count` completions; how many each user data had.
+fn reap(ring: &mut Ring, count: usize) -> BTreeMap<u64, usize> {
+    let mut seen = BTreeMap::new();
+    let mut reaped = 0;
+    while reaped < count {
+        let _ = ring.enter(Wait::Forever).expect("enter");
+        while let Some(cqe) = ring.pop() {
+            *seen.entry(cqe.user_data).or_insert(0) += 1;
+            reaped += 1;
+        }
+    }
+    seen
+}
+
+/// Enters until there is one completion, and takes it.
+fn reap_one(ring: &mut Ring) -> Cqe {
+    loop {
+        let _ = ring.enter(Wait::Forever).expect("enter");
+        if let Some(cqe) = ring.pop() {
+            return cqe;
+        }
+    }
 }

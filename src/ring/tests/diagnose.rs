@@ -1,0 +1,227 @@
+//! From errno and facts to a cause and a fix.
+
+use super::super::diagnose::{Failure, explain, locked_bytes};
+use super::super::facts::Facts;
+use super::super::{Cause, Config};
+
+const RING: Config = Config {
+    entries: 256,
+    cq_entries: 2048,
+};
+
+/// A kernel that has everything and forbids nothing.
+fn facts() -> Facts {
+    Facts {
+        release: "6.12.0-1-amd64".into(),
+        kernel: (6, 12),
+        io_uring_disabled: 0,
+        io_uring_group: -1,
+        in_io_uring_group: false,
+        seccomp: 0,
+        administrator: false,
+        may_lock: false,
+        memlock: Some(8 << 20),
+        nofile: 1024,
+        lsm: "lockdown,apparmor".into(),
+    }
+}
+
+/// The cause, and the text.
+fn diagnosis(errno: i32, facts: &Facts) -> (Cause, String) {
+    let failure = Failure {
+        call: "io_uring_setup",
+        errno,
+        smallest: &RING,
+    };
+    let error = explain(&failure, facts);
+    assert_eq!(error.errno(), errno);
+    (error.cause(), error.to_string())
+}
+
+#[test]
+fn each_refusal_has_its_own_cause() {
+    let filtered = Facts {
+        seccomp: 2,
+        ..facts()
+    };
+    let for_root = Facts {
+        io_uring_disabled: 1,
+        ..facts()
+    };
+    let member = Facts {
+        in_io_uring_group: true,
+        ..for_root.clone()
+    };
+    let root = Facts {
+        administrator: true,
+        ..for_root.clone()
+    };
+    let cases = [
+        (libc::EPERM, facts(), Cause::SecurityModule),
+        (libc::EACCES, facts(), Cause::SecurityModule),
+        (libc::EPERM, filtered.clone(), Cause::Seccomp),
+        (libc::ENOSYS, filtered.clone(), Cause::Seccomp),
+        (libc::ENOSYS, facts(), Cause::NotBuilt),
+        (
+            libc::ENOSYS,
+            Facts {
+                kernel: (4, 19),
+                ..filtered.clone()
+            },
+            Cause::OldKernel,
+        ),
+        (
+            libc::EPERM,
+            Facts {
+                io_uring_disabled: 2,
+                ..filtered.clone()
+            },
+            Cause::Sysctl,
+        ),
+        (libc::EPERM, for_root.clone(), Cause::Sysctl),
+        (
+            libc::EPERM,
+            Facts {
+                seccomp: 2,
+                ..for_root
+            },
+            Cause::Sysctl,
+        ),
+        (
+            libc::EPERM,
+            Facts {
+                seccomp: 2,
+                ..member
+            },
+            Cause::Seccomp,
+        ),
+        (
+            libc::EPERM,
+            Facts {
+                seccomp: 2,
+                ..root.clone()
+            },
+            Cause::Seccomp,
+        ),
+        // Root of a user namespace: the capability is not the one that counts.
+        (libc::EPERM, root, Cause::Sysctl),
+        (
+            libc::EINVAL,
+            Facts {
+                kernel: (5, 10),
+                ..facts()
+            },
+            Cause::OldKernel,
+        ),
+        (libc::EINVAL, facts(), Cause::Other),
+        (libc::ENOMEM, facts(), Cause::Memlock),
+        (
+            libc::ENOMEM,
+            Facts {
+                may_lock: true,
+                ..facts()
+            },
+            Cause::Other,
+        ),
+        (
+            libc::ENOMEM,
+            Facts {
+                memlock: None,
+                ..facts()
+            },
+            Cause::Other,
+        ),
+        (libc::EMFILE, facts(), Cause::Descriptors),
+        (libc::ENFILE, facts(), Cause::Descriptors),
+        (libc::EIO, facts(), Cause::Other),
+    ];
+    for (errno, facts, expected) in cases {
+        let (cause, text) = diagnosis(errno, &facts);
+        assert_eq!(cause, expected, "errno {errno}, {facts:?}");
+        let lines = text.lines().count();
+        assert!((2..=4).contains(&lines), "{lines} lines:\n{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 100),
+            "{text}"
+        );
+        assert!(
+            cause == Cause::Other || text.contains("\n       Fix: "),
+            "{text}"
+        );
+        assert!(
+            !text.contains(" \n") && !text.contains("  Fix:\n"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn an_old_kernel_is_named_with_its_version_and_the_one_needed() {
+    let old = Facts {
+        release: "5.10.0-35-amd64".into(),
+        kernel: (5, 10),
+        ..facts()
+    };
+    let (_, text) = diagnosis(libc::EINVAL, &old);
+    assert!(
+        text.contains("Linux 5.10.0-35-amd64, and corering needs 6.1 or later"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_sysctl_is_named_with_its_value_and_the_command() {
+    let off = Facts {
+        io_uring_disabled: 2,
+        ..facts()
+    };
+    let (_, text) = diagnosis(libc::EPERM, &off);
+    assert!(text.contains("kernel.io_uring_disabled is 2"), "{text}");
+    assert!(
+        text.contains("`sysctl -w kernel.io_uring_disabled=0`"),
+        "{text}"
+    );
+    let grouped = Facts {
+        io_uring_disabled: 1,
+        io_uring_group: 987,
+        ..facts()
+    };
+    let (_, text) = diagnosis(libc::EPERM, &grouped);
+    assert!(text.contains("kernel.io_uring_group is 987"), "{text}");
+}
+
+#[test]
+fn a_security_module_is_named() {
+    let (_, text) = diagnosis(libc::EACCES, &facts());
+    assert!(
+        text.contains("refused with EACCES") && text.contains("lockdown,apparmor"),
+        "{text}"
+    );
+}
+
+#[test]
+fn locked_memory_is_reckoned_as_the_kernel_charges_it() {
+    // Both measured, by the number of rings that fit in 8 MiB.
+    assert_eq!(locked_bytes(&RING), 52 * 1024);
+    assert_eq!(
+        locked_bytes(&Config {
+            entries: 1024,
+            cq_entries: 4096
+        }),
+        136 * 1024
+    );
+}
+
+#[test]
+fn this_process_is_described_as_it_is() {
+    let facts = Facts::read();
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    assert_eq!(facts.release, release.trim());
+    assert!(
+        facts
+            .release
+            .starts_with(&format!("{}.{}", facts.kernel.0, facts.kernel.1))
+    );
+    assert!(facts.nofile > 0);
+    assert_eq!(facts.io_uring_disabled, 0, "the other tests have rings");
+}

@@ -1,0 +1,173 @@
+//! Buffer rings, and what the kernel picks from them.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use super::super::{Fd, Pages, Ring, Sqe, opcode};
+use super::{filled, reap_one, ring};
+
+const GROUP: u16 = 3;
+const ENTRIES: u16 = 4;
+const BUFFER_LEN: usize = 64;
+
+/// A buffer ring by hand: `struct io_uring_buf` each, the tail in the last field of the first.
+struct Buffers {
+    ring: Pages,
+    bytes: Pages,
+}
+
+impl Buffers {
+    fn register(ring: &mut Ring, incremental: bool) -> Buffers {
+        let buffers = Buffers {
+            ring: Pages::new(usize::from(ENTRIES) * 16).unwrap(),
+            bytes: Pages::new(usize::from(ENTRIES) * BUFFER_LEN).unwrap(),
+        };
+        let address = buffers.ring.as_ptr().expose_provenance() as u64;
+        // SAFETY: the pages are fresh, large enough, and outlive the registration in each test.
+        unsafe { ring.register_buf_ring(address, ENTRIES, GROUP, incremental) }.unwrap();
+        for id in 0..ENTRIES {
+            let bytes = buffers
+                .bytes
+                .as_ptr()
+                .wrapping_add(usize::from(id) * BUFFER_LEN);
+            let entry = buffers.ring.as_ptr().wrapping_add(usize::from(id) * 16);
+            // SAFETY: inside the pages, aligned, and not yet published.
+            unsafe {
+                entry.cast::<u64>().write(bytes.expose_provenance() as u64);
+                entry.add(8).cast::<u32>().write(BUFFER_LEN as u32);
+                entry.add(12).cast::<u16>().write(id);
+            }
+        }
+        // SAFETY: inside the pages and aligned. No receive is in flight, so nothing races.
+        unsafe {
+            buffers
+                .ring
+                .as_ptr()
+                .add(14)
+                .cast::<u16>()
+                .write_volatile(ENTRIES)
+        };
+        buffers
+    }
+
+    fn bytes(&self, id: u16, offset: usize, len: usize) -> &[u8] {
+        assert!(offset + len <= BUFFER_LEN && id < ENTRIES);
+        let start = self
+            .bytes
+            .as_ptr()
+            .wrapping_add(usize::from(id) * BUFFER_LEN + offset);
+        // SAFETY: inside the pages, which were zeroed; the kernel writes there no more.
+        unsafe { std::slice::from_raw_parts(start, len) }
+    }
+}
+
+fn receive(sqe: &mut Sqe<'_>, socket: i32) {
+    sqe.op(opcode::RECV)
+        .raw_fd(socket)
+        .ioprio(opcode::RECV_MULTISHOT)
+        .buffer_group(GROUP);
+}
+
+/// Our end as its number, and the peer's.
+fn pair() -> (i32, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    (Fd::from(OwnedFd::from(ours)).into_raw(), theirs)
+}
+
+#[test]
+fn a_multishot_receive_takes_its_buffers_from_the_ring() {
+    let mut ring = ring();
+    let buffers = Buffers::register(&mut ring, false);
+    let (socket, mut peer) = pair();
+    // SAFETY: the buffers outlive the op, which ends below.
+    ring.push(&unsafe { filled(1, |sqe| receive(sqe, socket)) })
+        .unwrap();
+    for (id, text) in ["first", "second"].into_iter().enumerate() {
+        peer.write_all(text.as_bytes()).unwrap();
+        let cqe = reap_one(&mut ring);
+        assert_eq!(
+            (cqe.result().unwrap() as usize, cqe.buffer()),
+            (text.len(), Some(id as u16))
+        );
+        assert!(cqe.is_more() && !cqe.buffer_is_kept());
+        assert_eq!(buffers.bytes(id as u16, 0, text.len()), text.as_bytes());
+    }
+    drop(peer);
+    let cqe = reap_one(&mut ring);
+    assert_eq!(
+        (cqe.res, cqe.is_more()),
+        (0, false),
+        "the end of the stream ends the op"
+    );
+    ring.unregister_buf_ring(GROUP).unwrap();
+}
+
+#[test]
+fn incremental_buffers_are_filled_piece_by_piece_where_the_kernel_says_so() {
+    let mut ring = ring();
+    if !ring.features().incremental {
+        println!("skipped: no incremental buffers on this kernel");
+        return;
+    }
+    let buffers = Buffers::register(&mut ring, true);
+    let (socket, mut peer) = pair();
+    // SAFETY: the buffers outlive the op, which ends below.
+    ring.push(&unsafe { filled(1, |sqe| receive(sqe, socket)) })
+        .unwrap();
+    let mut offset = 0;
+    for text in ["first", "second"] {
+        peer.write_all(text.as_bytes()).unwrap();
+        let cqe = reap_one(&mut ring);
+        assert_eq!(
+            (cqe.result().unwrap() as usize, cqe.buffer()),
+            (text.len(), Some(0))
+        );
+        assert!(cqe.is_more() && cqe.buffer_is_kept());
+        assert_eq!(buffers.bytes(0, offset, text.len()), text.as_bytes());
+        offset += text.len();
+    }
+    drop(peer);
+    assert_eq!(reap_one(&mut ring).res, 0);
+    ring.unregister_buf_ring(GROUP).unwrap();
+}
+
+#[test]
+fn a_group_is_taken_once_and_given_back_once() {
+    let mut ring = ring();
+    let pages = Pages::new(1).unwrap();
+    let address = pages.as_ptr().expose_provenance() as u64;
+    let errno = |result: std::io::Result<()>| result.unwrap_err().raw_os_error();
+    assert_eq!(errno(ring.unregister_buf_ring(GROUP)), Some(libc::ENOENT));
+    // SAFETY: the page outlives the registration.
+    unsafe { ring.register_buf_ring(address, ENTRIES, GROUP, false) }.unwrap();
+    // SAFETY: as above.
+    let again = unsafe { ring.register_buf_ring(address, ENTRIES, GROUP, false) };
+    assert_eq!(errno(again), Some(libc::EEXIST));
+    ring.unregister_buf_ring(GROUP).unwrap();
+    // SAFETY: as above.
+    let odd = unsafe { ring.register_buf_ring(address, 3, GROUP, false) };
+    assert_eq!(errno(odd), Some(libc::EINVAL), "not a power of two");
+}
+
+#[test]
+fn what_the_baseline_has_was_found() {
+    let ring = ring();
+    let features = ring.features();
+    assert!(features.kernel >= (6, 1));
+    let baseline = [
+        opcode::NOP,
+        opcode::RECV,
+        opcode::SEND_ZC,
+        opcode::SENDMSG_ZC,
+    ];
+    assert!(
+        baseline.into_iter().all(|code| features.supports(code)),
+        "{features:?}"
+    );
+    assert!(features.send_zc && features.multishot_recv);
+    assert!(!features.supports(u8::MAX), "no kernel has 256 opcodes");
+    assert_eq!(features.incremental, features.kernel >= (6, 12));
+    assert_eq!(features.no_iowait, features.kernel >= (6, 15));
+    assert_eq!(features.sqarray, features.kernel < (6, 6));
+}
