@@ -62,7 +62,7 @@ no_sqarray|SETUP_NO_SQARRAY|optional|6.6|up to 20 ns an operation
 ring_fds|registered ring descriptor|optional|5.18|20 ns a system call
 no_iowait|ENTER_NO_IOWAIT|optional|6.15|an idle core is shown as waiting for I/O
 cqe_skip|CQE_SKIP_SUCCESS|optional|5.17|one more completion for each cancel and close
-iowq_max_workers|limits on kernel worker threads|optional|5.15|slow files start threads without bound
+iowq_max_workers|io-wq worker limits|optional|5.15|slow files start threads without bound
 ROWS
 }
 

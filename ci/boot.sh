@@ -102,9 +102,9 @@ fetch_kernel() {
     mkdir -p "$dir"
     (cd "$dir" && apt-get "${options[@]}" -qq download "$package" >/dev/null) ||
         unable "apt-get download $package failed"
-    dpkg-deb -x "$dir/$package"_*.deb "$dir/root"
+    dpkg-deb -x "$dir/$package"_*.deb "$dir/unpacked"
     # Renamed when whole, so that a run beside this one never sees half a kernel.
-    mv "$dir"/root/boot/vmlinuz-* "$cache/vmlinuz-$version.$$"
+    mv "$dir"/unpacked/boot/vmlinuz-* "$cache/vmlinuz-$version.$$"
     mv "$cache/vmlinuz-$version.$$" "$cache/vmlinuz-$version"
 }
 

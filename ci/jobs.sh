@@ -117,7 +117,7 @@ job_loom() {
 ## asan: the lifecycle tests under AddressSanitizer
 job_asan() {
     rustup toolchain list 2>/dev/null | grep -q '^nightly' || skip "no nightly toolchain"
-    # Operations that never end are leaked on purpose, and tests assert it: leaks are no errors here.
+    # Operations that never end are leaked on purpose, and tests assert it: no errors here.
     export CARGO_TARGET_DIR=$target_dir/asan RUSTFLAGS=-Zsanitizer=address
     export ASAN_OPTIONS=detect_leaks=0
     rustup run nightly cargo test --target $TARGET -p corering-buffers --lib --tests
