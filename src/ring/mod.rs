@@ -24,6 +24,7 @@ pub(crate) mod opcode;
 mod pages;
 mod probe;
 mod register;
+mod restrict;
 mod setup;
 mod sqe;
 pub(crate) mod sys;

@@ -42,6 +42,47 @@ pub(crate) const WAITID: u8 = 50;
 /// Since 6.9.
 pub(crate) const FTRUNCATE: u8 = 55;
 
+/// What a ring may be asked for: every opcode above. The kernel refuses the others (`EACCES`).
+pub(super) const ALLOWED: [u8; 37] = [
+    NOP,
+    READV,
+    WRITEV,
+    FSYNC,
+    READ_FIXED,
+    WRITE_FIXED,
+    POLL_ADD,
+    POLL_REMOVE,
+    SENDMSG,
+    RECVMSG,
+    TIMEOUT,
+    ACCEPT,
+    ASYNC_CANCEL,
+    LINK_TIMEOUT,
+    CONNECT,
+    FALLOCATE,
+    OPENAT,
+    CLOSE,
+    STATX,
+    READ,
+    WRITE,
+    FADVISE,
+    SEND,
+    RECV,
+    SPLICE,
+    SHUTDOWN,
+    RENAMEAT,
+    UNLINKAT,
+    MKDIRAT,
+    SYMLINKAT,
+    LINKAT,
+    MSG_RING,
+    SEND_ZC,
+    SENDMSG_ZC,
+    READ_MULTISHOT,
+    WAITID,
+    FTRUNCATE,
+];
+
 /// `sqe.flags`: the next submission starts when this one has succeeded in full.
 pub(crate) const IO_LINK: u8 = 1 << 2;
 /// `sqe.flags`: as [`IO_LINK`], but a failure does not break the chain.

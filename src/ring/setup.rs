@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use io_uring::{Builder, IoUring};
 
-use super::Config;
 use super::diagnose::Unavailable;
 use super::probe::Features;
+use super::{Config, restrict};
 
 /// Locked memory of a dropped ring comes back late, also that of a process that has ended: the
 /// kernel frees it on a worker. Measured: 20 to 40 ms, and up to 200 on a machine that is busy.
@@ -23,12 +23,17 @@ const UNBOUNDED_WORKERS: u32 = 64;
 /// Builds a ring and finds out what it can do.
 pub(super) fn build(config: &Config) -> io::Result<(IoUring, Features)> {
     let (ring, sqarray) = allocate(config)?;
-    let features = Features::probe(&ring, sqarray)
-        .map_err(|error| Unavailable::new("io_uring_register", &error, config))?;
-    ring.submitter()
-        .register_iowq_max_workers(&mut [BOUNDED_WORKERS, UNBOUNDED_WORKERS])
+    let features = prepare(&ring, sqarray)
         .map_err(|error| Unavailable::new("io_uring_register", &error, config))?;
     Ok((ring, features))
+}
+
+fn prepare(ring: &IoUring, sqarray: bool) -> io::Result<Features> {
+    let features = Features::probe(ring, sqarray)?;
+    let limits = &mut [BOUNDED_WORKERS, UNBOUNDED_WORKERS];
+    ring.submitter().register_iowq_max_workers(limits)?;
+    restrict::enable(ring, &features)?;
+    Ok(features)
 }
 
 /// Tries `attempt` again while it fails for want of memory, for half a second.
@@ -77,6 +82,7 @@ fn builder(size: &Config) -> Builder {
         .setup_taskrun_flag()
         .setup_submit_all()
         .setup_clamp()
+        .setup_r_disabled()
         .setup_cqsize(size.cq_entries.max(size.entries).max(1));
     builder
 }

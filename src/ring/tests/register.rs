@@ -4,8 +4,8 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use super::super::{Fd, Pages, Ring, Sqe, opcode};
-use super::{filled, reap_one, ring};
+use super::super::{Fd, Kernel, Pages, RawSqe, Ring, Sqe, opcode};
+use super::{filled, nop, reap_one, ring};
 
 const GROUP: u16 = 3;
 const ENTRIES: u16 = 4;
@@ -170,4 +170,45 @@ fn what_the_baseline_has_was_found() {
     assert_eq!(features.incremental, features.kernel >= (6, 12));
     assert_eq!(features.no_iowait, features.kernel >= (6, 15));
     assert_eq!(features.sqarray, features.kernel < (6, 6));
+}
+
+#[test]
+fn an_operation_that_nobody_here_uses_is_refused() {
+    const URING_CMD: u8 = 46;
+    let mut ring = ring();
+    let forbidden = RawSqe {
+        opcode: URING_CMD,
+        ..nop(1)
+    };
+    ring.push(&forbidden).unwrap();
+    assert_eq!(reap_one(&mut ring).res, -libc::EACCES);
+    let flagged = RawSqe {
+        flags: 1 << 1,
+        ..nop(2)
+    };
+    ring.push(&flagged).unwrap();
+    assert_eq!(reap_one(&mut ring).res, -libc::EACCES, "IO_DRAIN");
+    let Kernel::Uring(uring) = &mut ring.kernel;
+    let refused = uring.submitter().register_personality().unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EACCES));
+    ring.push(&nop(3)).unwrap();
+    assert_eq!(reap_one(&mut ring).res, 0, "the others go on");
+}
+
+#[test]
+fn every_opcode_that_is_named_is_allowed() {
+    let source = include_str!("../opcode.rs");
+    let named = source
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("pub(crate) const ")?
+                .split_once(": u8 = ")
+        })
+        .filter_map(|(name, value)| Some((name, value.strip_suffix(';')?.parse().ok()?)));
+    let mut count = 0;
+    for (name, value) in named {
+        assert!(opcode::ALLOWED.contains(&value), "{name} is not allowed");
+        count += 1;
+    }
+    assert_eq!(count, opcode::ALLOWED.len());
 }
