@@ -71,8 +71,9 @@ fn an_empty_name_is_noticed() {
 #[test]
 fn a_condition_on_the_platform_is_noticed() {
     let rule = rules::only_tests_loom_and_features_are_conditional;
-    let text = "#[cfg(all(test, not(loom)))]\n#[cfg(feature = \"hyper\")]\n#[cfg(target_os = \"a\")]\n\
-                #[cfg_attr(test, derive(Debug))]\nif cfg!(debug_assertions) {}";
+    let text = "#[cfg(all(test, not(loom)))]\n#[cfg(feature = \"hyper\")]\n\
+                #[cfg(target_os = \"a\")]\n#[cfg_attr(test, derive(Debug))]\n\
+                if cfg!(debug_assertions) {}";
     assert_eq!(lines(rule, "src/a.rs", text), [3, 5]);
 }
 
