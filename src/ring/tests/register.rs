@@ -1,10 +1,17 @@
 //! Buffer rings, and what the kernel picks from them.
 
+use std::env;
+use std::ffi::CString;
+use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::process;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::super::{Fd, Kernel, Pages, RawSqe, Ring, Sqe, opcode};
+use super::super::{Fd, Kernel, Pages, RawSqe, Ring, Sqe, Wait, opcode};
+use super::child::alone;
 use super::{filled, nop, reap_one, ring};
 
 const GROUP: u16 = 3;
@@ -148,6 +155,81 @@ fn a_group_is_taken_once_and_given_back_once() {
     // SAFETY: as above.
     let odd = unsafe { ring.register_buf_ring(address, 3, GROUP, false) };
     assert_eq!(errno(odd), Some(libc::EINVAL), "not a power of two");
+}
+
+#[test]
+fn a_message_reaches_another_ring() {
+    let (mut from, mut to) = (ring(), ring());
+    // SAFETY: MSG_RING lends no memory.
+    let message = unsafe {
+        filled(1, |sqe| {
+            sqe.op(opcode::MSG_RING)
+                .raw_fd(to.raw_fd())
+                .len(5)
+                .offset(77);
+        })
+    };
+    from.push(&message).unwrap();
+    assert_eq!(reap_one(&mut from).res, 0);
+    let cqe = reap_one(&mut to);
+    assert_eq!((cqe.user_data, cqe.res), (77, 5));
+}
+
+/// Threads that the kernel made to work for the rings of this thread.
+fn workers() -> usize {
+    // SAFETY: it takes no pointer.
+    let thread = unsafe { libc::gettid() };
+    let name = format!("iou-wrk-{thread}\n");
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.filter(|other| *other == name).count()
+}
+
+/// Lets eight opens of a FIFO without a writer hang; how many workers they took.
+fn workers_of_hung_opens(ring: &mut Ring, expected: usize) -> usize {
+    const OPENS: u64 = 8;
+    let path = env::current_exe()
+        .unwrap()
+        .with_file_name(format!("fifo-{}-{expected}", process::id()));
+    let name = CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
+    // SAFETY: `name` is a C string.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    for user_data in 0..OPENS {
+        // SAFETY: `name` lives until all of them are reaped below.
+        let open = unsafe {
+            filled(user_data, |sqe| {
+                sqe.op(opcode::OPENAT).raw_fd(libc::AT_FDCWD).path(&name);
+                sqe.op_flags(libc::O_CLOEXEC as u32)
+                    .flags(opcode::FORCE_ASYNC);
+            })
+        };
+        ring.push(&open).unwrap();
+    }
+    let _ = ring.enter(Wait::No).unwrap();
+    let end = Instant::now() + Duration::from_secs(10);
+    while workers() < expected && Instant::now() < end {
+        thread::sleep(Duration::from_millis(1));
+    }
+    // Time for one too many.
+    thread::sleep(Duration::from_millis(50));
+    let workers = workers();
+    let writer = File::options().read(true).write(true).open(&path).unwrap();
+    for _ in 0..OPENS {
+        drop(reap_one(ring).descriptor().unwrap());
+    }
+    drop(writer);
+    fs::remove_file(path).unwrap();
+    workers
+}
+
+#[test]
+fn hung_files_take_no_more_workers_than_the_limit() {
+    alone(|| {
+        let mut ring = ring();
+        assert_eq!(workers_of_hung_opens(&mut ring, 4), 4, "the default");
+        ring.set_worker_limits(6, 6);
+        assert_eq!(workers_of_hung_opens(&mut ring, 6), 6);
+    });
 }
 
 #[test]

@@ -5,10 +5,12 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Type};
 
-use super::super::{Cqe, Fd, sys};
+use super::super::{Clock, Cqe, Fd, sys};
+use super::child::alone;
 
 fn loopback() -> SockAddr {
     SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
@@ -72,16 +74,17 @@ fn a_listener_made_by_hand_takes_connections_and_knows_its_address() {
 
 #[test]
 fn a_dropped_descriptor_is_closed_and_one_that_left_is_not() {
-    let (reader, writer) = std::io::pipe().unwrap();
-    let mut reader = reader;
-    let writer = Fd::from(OwnedFd::from(writer)).into_owned();
-    let writer = Fd::from(writer);
-    drop(writer);
-    assert_eq!(
-        reader.read(&mut [0; 1]).unwrap(),
-        0,
-        "the last writer is gone"
-    );
+    // Fails by never ending, in a child that its alarm kills.
+    alone(|| {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let writer = Fd::from(OwnedFd::from(writer)).into_owned();
+        drop(Fd::from(writer));
+        assert_eq!(
+            reader.read(&mut [0; 1]).unwrap(),
+            0,
+            "the last writer is gone"
+        );
+    });
 }
 
 #[test]
@@ -138,4 +141,17 @@ fn a_kick_of_a_bad_descriptor_leaves_errno_alone() {
     event.eventfd_write();
     // SAFETY: as above.
     assert_eq!(unsafe { *libc::__errno_location() }, libc::EXDEV);
+}
+
+#[test]
+fn the_clock_is_the_one_that_waits_are_measured_by() {
+    let clock = Clock::monotonic();
+    let outer = Instant::now();
+    let begin = clock.now_ns();
+    thread::sleep(Duration::from_millis(5));
+    let elapsed = Duration::from_nanos(clock.now_ns() - begin);
+    assert!(
+        elapsed >= Duration::from_millis(5) && elapsed <= outer.elapsed(),
+        "{elapsed:?}"
+    );
 }

@@ -1,9 +1,10 @@
 //! How long `enter` waits, and what ends it.
 
 use std::ffi::c_int;
+use std::fs;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -126,6 +127,50 @@ fn cancelling_everything_reaches_every_op() {
     assert!(
         (0..5).all(|user_data| seen.get(&user_data) == Some(&1)),
         "{seen:?}"
+    );
+}
+
+/// The least number of threads that waited for a disk, of twenty looks.
+fn waiting_for_disk() -> u32 {
+    let look = || {
+        thread::sleep(Duration::from_millis(1));
+        let text = fs::read_to_string("/proc/stat").unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("procs_blocked "));
+        line.unwrap().parse().unwrap()
+    };
+    (0..20).map(|_| look()).min().unwrap()
+}
+
+#[test]
+fn a_parked_ring_does_not_count_as_waiting_for_a_disk() {
+    if !ring().features().no_iowait {
+        return println!("skipped: this kernel always counts it");
+    }
+    // Other processes do wait for disks, so one good look in twenty is enough.
+    let parked_quietly = || {
+        let before = waiting_for_disk();
+        let event = Arc::new(sys::eventfd().unwrap());
+        let (parked, is_parked) = mpsc::channel();
+        let watched = Arc::clone(&event);
+        let parker = thread::spawn(move || {
+            let mut ring = ring();
+            ring.push(&poll(&watched, 1)).unwrap();
+            let _ = ring.enter(Wait::No).unwrap();
+            parked.send(()).unwrap();
+            reap_one(&mut ring)
+        });
+        is_parked.recv().unwrap();
+        thread::sleep(Duration::from_millis(5));
+        let during = waiting_for_disk();
+        event.eventfd_write();
+        assert_eq!(parker.join().unwrap().user_data, 1);
+        during <= before
+    };
+    assert!(
+        (0..20).any(|_| parked_quietly()),
+        "a parked ring is counted"
     );
 }
 
