@@ -38,6 +38,8 @@ single_issuer|SETUP_SINGLE_ISSUER|needed|6.0|needed by DEFER_TASKRUN
 defer_taskrun|SETUP_DEFER_TASKRUN|needed|6.1|completions interrupt the program
 nodrop|FEAT_NODROP|needed|5.5|completions are lost when the queue is full
 ext_arg|FEAT_EXT_ARG|needed|5.11|waiting has no timeout, so timers do not fire
+restrictions|ring restrictions|needed|5.10|the ring would accept operations that nobody uses
+iowq_max_workers|io-wq worker limits|needed|5.15|slow files start threads without bound
 pbuf_ring|provided-buffer rings|needed|5.19|every idle connection holds a receive buffer
 accept_multishot|multishot accept|needed|5.19|listeners do not work
 recv_multishot|multishot recv|needed|6.0|streams do not work
@@ -62,7 +64,6 @@ no_sqarray|SETUP_NO_SQARRAY|optional|6.6|up to 20 ns an operation
 ring_fds|registered ring descriptor|optional|5.18|20 ns a system call
 no_iowait|ENTER_NO_IOWAIT|optional|6.15|an idle core is shown as waiting for I/O
 cqe_skip|CQE_SKIP_SUCCESS|optional|5.17|one more completion for each cancel and close
-iowq_max_workers|io-wq worker limits|optional|5.15|slow files start threads without bound
 ROWS
 }
 

@@ -19,13 +19,14 @@
 #include <unistd.h>
 
 enum { SYS_SETUP = 425, SYS_ENTER = 426, SYS_REGISTER = 427 };
-enum { CQSIZE = 1 << 3, CLAMP = 1 << 4, SUBMIT_ALL = 1 << 7, COOP_TASKRUN = 1 << 8,
-       TASKRUN_FLAG = 1 << 9, SINGLE_ISSUER = 1 << 12, DEFER_TASKRUN = 1 << 13,
-       NO_SQARRAY = 1 << 16 };
+enum { CQSIZE = 1 << 3, CLAMP = 1 << 4, R_DISABLED = 1 << 6, SUBMIT_ALL = 1 << 7,
+       COOP_TASKRUN = 1 << 8, TASKRUN_FLAG = 1 << 9, SINGLE_ISSUER = 1 << 12,
+       DEFER_TASKRUN = 1 << 13, NO_SQARRAY = 1 << 16 };
 enum { FEAT_NODROP = 1 << 1, FEAT_EXT_ARG = 1 << 8, FEAT_CQE_SKIP = 1 << 11,
        FEAT_NO_IOWAIT = 1 << 17 };
-enum { REGISTER_PROBE = 8, REGISTER_IOWQ_MAX_WORKERS = 19, REGISTER_RING_FDS = 20,
-       REGISTER_PBUF_RING = 22, PBUF_RING_INC = 2 };
+enum { REGISTER_PROBE = 8, REGISTER_RESTRICTIONS = 11, REGISTER_ENABLE_RINGS = 12,
+       REGISTER_IOWQ_MAX_WORKERS = 19, REGISTER_RING_FDS = 20, REGISTER_PBUF_RING = 22,
+       PBUF_RING_INC = 2 };
 enum { OP_ACCEPT = 13, OP_ASYNC_CANCEL = 14, OP_RECV = 27 };
 
 struct params {
@@ -90,7 +91,7 @@ static int knows(unsigned flags)
 static void try_sizes(unsigned sq, unsigned cq, unsigned flags)
 {
     struct params p;
-    for (; sq >= 8; sq /= 2, cq /= 2) {
+    for (; sq >= 32; sq /= 2, cq /= 2) {
         for (int attempt = 0; attempt < 5; attempt++, usleep(20000)) {
             int fd = setup(sq, cq, flags, &p);
             if (fd >= 0) {
@@ -151,6 +152,21 @@ static void try_opcodes(int ring)
     }
 }
 
+/* A ring that may do NOP and nothing else. */
+static void try_restrictions(void)
+{
+    struct { uint16_t kind; uint8_t code, resv; uint32_t rest[3]; } only_nop = {.kind = 1};
+    struct params p;
+    int ring = setup(2, 0, R_DISABLED, &p);
+    if (ring < 0 && errno == ENOMEM) return;
+    int restricted = ring >= 0 &&
+        syscall(SYS_REGISTER, ring, REGISTER_RESTRICTIONS, &only_nop, 1) == 0 &&
+        syscall(SYS_REGISTER, ring, REGISTER_ENABLE_RINGS, NULL, 0) == 0;
+    say("restrictions", restricted);
+    if (ring >= 0) close(ring);
+}
+
+/* `buffers` is the errno of registering a buffer ring, 0 if there is one. */
 static void try_multishot(int ring, const struct params *p, int buffers)
 {
     int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), pair[2];
@@ -161,8 +177,9 @@ static void try_multishot(int ring, const struct params *p, int buffers)
     say("accept_multishot", try_op(ring, p, accept) == 1);
     /* Kernels without buffer rings do not look at the flag, so their answer would say nothing. */
     struct sqe recv = {.opcode = OP_RECV, .ioprio = 2, .flags = 1 << 5, .fd = pair[0]};
-    int result = buffers ? try_op(ring, p, recv) : -EINVAL;
-    say("recv_multishot", result == 1 || result == -ENOBUFS);
+    int result = buffers == 0 ? try_op(ring, p, recv) : -EINVAL;
+    if (buffers == 0 || buffers == EINVAL)
+        say("recv_multishot", result == 1 || result == -ENOBUFS);
     struct sqe cancel_all = {.opcode = OP_ASYNC_CANCEL, .op_flags = 1 | 4};
     result = try_op(ring, p, cancel_all);
     say("cancel_any", result >= 0 || result == -ENOENT);
@@ -194,12 +211,13 @@ int main(int argc, char **argv)
     say("ext_arg", p.features & FEAT_EXT_ARG);
     say("cqe_skip", p.features & FEAT_CQE_SKIP);
     say("no_iowait", p.features & FEAT_NO_IOWAIT);
+    try_restrictions();
     try_opcodes(ring);
     int plain = buffer_ring(ring, buffers, 0, 0);
     printf("pbuf_ring=%s\n", plain ? errno_name(plain) : "yes");
     int incremental = buffer_ring(ring, buffers, 1, PBUF_RING_INC);
     say("pbuf_ring_inc", incremental == 0 || incremental == ENOMEM);
-    try_multishot(ring, &p, plain == 0);
+    try_multishot(ring, &p, plain);
     uint32_t workers[2] = {0, 0}; /* zeros ask and change nothing */
     int limits = syscall(SYS_REGISTER, ring, REGISTER_IOWQ_MAX_WORKERS, workers, 2);
     say("iowq_max_workers", limits == 0);
