@@ -1,3 +1,121 @@
-//! The same workloads on corering and on others.
+//! The same workloads on corering, on a ring driven by hand, and on the other runtimes.
+//!
+//! # What is measured, and how
+//!
+//! A server is this program again, in a process of its own on CPU 0; the load runs on CPU 1 and is
+//! the same for all: it checks every byte, so a column cannot win by losing some. CPU time is that
+//! of the server's process, from its own clock, in nanoseconds. Machines that share their host have
+//! no steady rates, so what counts is the ratio of two columns that took turns, and CPU time rather
+//! than requests per second.
 
-fn main() {}
+mod cells;
+mod churn;
+mod cli;
+mod client;
+mod columns;
+mod exec;
+mod host;
+mod load;
+mod pattern;
+mod peers;
+mod raw;
+mod record;
+mod report;
+mod server;
+mod stats;
+mod sys;
+mod workloads;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Arguments, Child, Workload};
+use crate::columns::COLUMNS;
+use crate::workloads::Progress;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match &arguments.child {
+        Some(child) => run_child(child).map(|()| ExitCode::SUCCESS),
+        None if arguments.list => {
+            list();
+            Ok(ExitCode::SUCCESS)
+        }
+        None => run(&arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("versus: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run_child(child: &Child) -> io::Result<()> {
+    match child {
+        Child::Serve { column, options } => server::serve(column, options),
+        Child::ExecRow {
+            column,
+            row,
+            real_time,
+        } => {
+            let measure = column.exec.ok_or(io::ErrorKind::Unsupported)?;
+            sys::pin(sys::SERVER_CPU)?;
+            if *real_time {
+                sys::real_time()?;
+            }
+            println!("{}", measure(row)?);
+            Ok(())
+        }
+    }
+}
+
+fn list() {
+    println!(
+        "workloads: {}",
+        Workload::EACH.map(Workload::name).join(" ")
+    );
+    let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
+    println!("columns:   {}", names.join(" "));
+    println!(
+        "cells:     {}",
+        cells::CELLS.map(|cell| cell.to_string()).join(" ")
+    );
+    println!("rows of exec: {}", exec::ROWS.join(" "));
+}
+
+fn run(arguments: &Arguments) -> io::Result<ExitCode> {
+    let fifo_permitted = sys::real_time().is_ok();
+    sys::ordinary_time()?;
+    sys::pin(sys::LOAD_CPU)?;
+    // Both ends of a connection, and what else a process has; the limit is inherited.
+    sys::raise_nofile(16_384)?;
+
+    let plan = arguments.plan(fifo_permitted);
+    let steal = host::Steal::now();
+    let mut records = Vec::new();
+    let mut progress = Progress::default();
+    let names: Vec<_> = plan.columns.iter().map(|column| column.name).collect();
+
+    println!("{}", host::header(&plan.columns, plan.real_time));
+    for workload in arguments.selected() {
+        let of_it = workloads::run(workload, &plan, &mut progress);
+        print!("{}", report::tables(&of_it, &names));
+        records.extend(of_it);
+        if let Some(path) = &arguments.json {
+            record::write(path, &records)?;
+        }
+    }
+    println!(
+        "\nSteal during the run: {:.1} %",
+        host::Steal::now().percent_since(&steal)
+    );
+    for failure in &progress.failures {
+        println!("FAILED: {failure}");
+    }
+    Ok(if progress.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,142 @@
+//! The columns: which there are, and what each can do.
+
+use std::fmt;
+use std::io;
+use std::net::TcpListener;
+
+use crate::exec;
+use crate::peers::{compio, glommio, monoio, tokio, tokio_uring};
+use crate::raw;
+use crate::server::ServeOptions;
+
+/// What a column is to the others.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Role {
+    /// This project.
+    #[expect(dead_code, reason = "no column of the library itself is declared yet")]
+    Own,
+    /// What the machine can do.
+    Limit,
+    /// Another runtime.
+    Peer,
+}
+
+/// One column.
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    pub(crate) package: &'static str,
+    pub(crate) role: Role,
+    /// Whether a run without `--columns` has it.
+    pub(crate) by_default: bool,
+    /// Echoes what comes until the process is killed.
+    pub(crate) serve: fn(TcpListener, &ServeOptions) -> io::Result<()>,
+    /// Measures a row of `exec`; `None` of a column without tasks, or with another's.
+    pub(crate) exec: Option<fn(&str) -> io::Result<f64>>,
+}
+
+impl fmt::Debug for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Column {
+    const fn new(
+        name: &'static str,
+        package: &'static str,
+        role: Role,
+        serve: fn(TcpListener, &ServeOptions) -> io::Result<()>,
+        exec: Option<fn(&str) -> io::Result<f64>>,
+    ) -> Self {
+        Self {
+            name,
+            package,
+            role,
+            by_default: true,
+            serve,
+            exec,
+        }
+    }
+
+    const fn on_demand(mut self) -> Self {
+        self.by_default = false;
+        self
+    }
+}
+
+#[rustfmt::skip]
+pub(crate) static COLUMNS: [Column; 7] = [
+    // Column::new("corering-recv", "corering", Role::Own, corering::serve_recv, Some(exec::measure::<corering::Corering>)),
+    // Column::new("corering-read", "corering", Role::Own, corering::serve_read, None),
+    Column::new("raw", "io-uring", Role::Limit, raw::serve, None),
+    Column::new("raw-spin", "io-uring", Role::Limit, raw::serve_spinning, None).on_demand(),
+    Column::new("tokio", "tokio", Role::Peer, tokio::serve, Some(exec::measure::<tokio::Tokio>)),
+    Column::new("monoio", "monoio", Role::Peer, monoio::serve, Some(exec::measure::<monoio::Monoio>)),
+    Column::new("compio", "compio", Role::Peer, compio::serve, Some(exec::measure::<compio::Compio>)),
+    Column::new("glommio", "glommio", Role::Peer, glommio::serve, Some(exec::measure::<glommio::Glommio>)),
+    Column::new("tokio-uring", "tokio-uring", Role::Peer, tokio_uring::serve, Some(exec::measure::<tokio_uring::TokioUring>)),
+];
+
+/// The column of that name.
+///
+/// # Errors
+///
+/// A sentence that lists the names there are.
+pub(crate) fn find(name: &str) -> Result<&'static Column, String> {
+    COLUMNS
+        .iter()
+        .find(|column| column.name == name)
+        .ok_or_else(|| {
+            let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
+            format!("the columns are {}", names.join(", "))
+        })
+}
+
+/// The columns of a run without `--columns`.
+pub(crate) fn defaults() -> Vec<&'static Column> {
+    COLUMNS.iter().filter(|column| column.by_default).collect()
+}
+
+/// The version that a column's package was built in, as Cargo.lock has it.
+pub(crate) fn version(package: &str) -> Option<&'static str> {
+    const LOCK: &str = include_str!("../../../Cargo.lock");
+    let name = format!("name = \"{package}\"");
+    let mut lines = LOCK.lines();
+    let mut newest = None;
+    while let Some(line) = lines.next() {
+        if line == name {
+            newest = lines.next();
+        }
+    }
+    // Of several the last: the file is sorted, and ours is the newest of each.
+    newest?.strip_prefix("version = \"")?.strip_suffix('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_package_has_a_version() {
+        for column in &COLUMNS {
+            let version = version(column.package).expect(column.package);
+            assert!(
+                version.starts_with(|c: char| c.is_ascii_digit()),
+                "{version}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for column in &COLUMNS {
+            let found = find(column.name).unwrap_or_else(|error| panic!("{error}"));
+            assert!(
+                std::ptr::eq(found, column),
+                "{} is there twice",
+                column.name
+            );
+        }
+        assert!(find("node").is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! corering, in the two forms that a stream can be read: what the kernel filled as it is, or into
+//! a buffer of the task's own.
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use corering::Runtime;
+use corering::net::TcpStream;
+use corering::runtime::{Builder, Spin};
+
+use crate::exec::Executor;
+use crate::server::{ServeOptions, echoed};
+
+pub(crate) fn serve_recv(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
+    serve(listener, options, |stream, _| echo_leases(stream))
+}
+
+pub(crate) fn serve_read(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
+    serve(listener, options, echo_buffer)
+}
+
+fn serve<F: Future<Output = io::Result<()>> + 'static>(
+    listener: TcpListener,
+    options: &ServeOptions,
+    echo: impl Fn(TcpStream, usize) -> F + 'static,
+) -> io::Result<()> {
+    let buffer = options.buffer;
+    let mut builder = Builder::new();
+    if options.no_spin {
+        builder = builder.spin(Spin::Off);
+    }
+    builder.build()?.block_on(async move {
+        let listener = corering::net::TcpListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            corering::spawn(echo(stream, buffer));
+        }
+    })
+}
+
+async fn echo_leases(stream: TcpStream) -> io::Result<()> {
+    while let Some(lease) = stream.recv().await? {
+        stream.write_all(lease).await.0?;
+        echoed();
+    }
+    Ok(())
+}
+
+async fn echo_buffer(stream: TcpStream, buffer: usize) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(buffer);
+    loop {
+        let read;
+        (read, buffer) = stream.read(buffer).await;
+        if read? == 0 {
+            return Ok(());
+        }
+        let written;
+        (written, buffer) = stream.write_all(buffer).await;
+        written?;
+        echoed();
+    }
+}
+
+/// Its executor.
+pub(crate) struct Corering;
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new().build()
+}
+
+impl Executor for Corering {
+    fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
+        Ok(runtime()?.block_on(future))
+    }
+
+    fn spawn_yields(times: u32) -> impl Future<Output = ()> {
+        let task = corering::spawn(async move {
+            for _ in 0..times {
+                corering::task::yield_now().await;
+            }
+        });
+        async { task.await.expect("it does not panic") }
+    }
+
+    fn spawn_joins(times: u32) -> impl Future<Output = ()> {
+        let task = corering::spawn(async move {
+            for _ in 0..times {
+                corering::spawn(async {}).await.expect("it does not panic");
+            }
+        });
+        async { task.await.expect("it does not panic") }
+    }
+
+    fn spawn_sleep(time: Duration) -> impl Future<Output = ()> {
+        let task = corering::spawn(corering::time::sleep(time));
+        async { task.await.expect("it does not panic") }
+    }
+
+    fn sleep(time: Duration) -> impl Future<Output = ()> {
+        corering::time::sleep(time)
+    }
+}

@@ -1,0 +1,149 @@
+//! The executor's micro-benchmarks: each row of each column in a process of its own.
+//!
+//! The rows know an executor by a handful of functions that spawn one kind of task each, because
+//! some executors ask for `Send` futures and generic ones are not: so each column writes its tasks
+//! down, and the loops around them are the same for all. What is measured runs inside tasks. A
+//! `block_on` future is woken by other means than a task in some runtimes.
+
+use std::hint::black_box;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::sys::CpuClock;
+
+/// One executor, as far as the rows need it.
+pub(crate) trait Executor {
+    /// Runs a future on a new runtime.
+    fn block_on<F: Future>(future: F) -> io::Result<F::Output>;
+
+    /// A task that yields so many times.
+    fn spawn_yields(times: u32) -> impl Future<Output = ()>;
+
+    /// A task that so many times spawns an empty one and joins it.
+    fn spawn_joins(times: u32) -> impl Future<Output = ()>;
+
+    /// A task that sleeps once.
+    fn spawn_sleep(time: Duration) -> impl Future<Output = ()>;
+
+    /// A timer without a task.
+    fn sleep(time: Duration) -> impl Future<Output = ()>;
+}
+
+/// For runtimes that have no `yield_now` of their own: to the back of the run queue.
+pub(crate) fn yield_now() -> impl Future<Output = ()> {
+    let mut yielded = false;
+    std::future::poll_fn(move |context: &mut Context<'_>| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+/// The rows, in the order of the report.
+pub(crate) const ROWS: [&str; 5] = [
+    "yield_1",
+    "yield_1000",
+    "spawn_join",
+    "timer_make_cancel",
+    "timer_fire",
+];
+
+const TIMERS: u32 = 100_000;
+const SLEEP_MAX_MS: u32 = 1000;
+
+/// Measures one row: nanoseconds per operation, of CPU time for `timer_fire`, else of time.
+///
+/// # Errors
+///
+/// What building the runtime gives, and `InvalidInput` for a row that is not in [`ROWS`].
+pub(crate) fn measure<E: Executor>(row: &str) -> io::Result<f64> {
+    match row {
+        "yield_1" => E::block_on(yields::<E>(1, 1_000_000)),
+        "yield_1000" => E::block_on(yields::<E>(1000, 2000)),
+        "spawn_join" => E::block_on(joins::<E>(500_000)),
+        "timer_make_cancel" => E::block_on(make_and_cancel::<E>()),
+        "timer_fire" => E::block_on(fire::<E>())?,
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("there is no row {row}"),
+        )),
+    }
+}
+
+async fn yields<E: Executor>(tasks: u32, times: u32) -> f64 {
+    // A first pass makes queues and slabs grow to what the second needs.
+    run_yields::<E>(tasks, times / 10).await;
+    let since = Instant::now();
+    run_yields::<E>(tasks, times).await;
+    per_operation(since.elapsed(), tasks * times)
+}
+
+async fn run_yields<E: Executor>(tasks: u32, times: u32) {
+    let handles: Vec<_> = (0..tasks).map(|_| E::spawn_yields(times)).collect();
+    for handle in handles {
+        handle.await;
+    }
+}
+
+async fn joins<E: Executor>(times: u32) -> f64 {
+    E::spawn_joins(times / 10).await;
+    let since = Instant::now();
+    E::spawn_joins(times).await;
+    per_operation(since.elapsed(), times)
+}
+
+/// Makes all timers, so that all are live at once, then cancels all.
+async fn make_and_cancel<E: Executor>() -> f64 {
+    // The places are made before the clock runs: where a user keeps a sleep is not the timer's cost.
+    let mut places: Vec<Pin<Box<Option<_>>>> = (0..TIMERS).map(|_| Box::pin(None)).collect();
+    let mut last = 0.0;
+    for _ in 0..3 {
+        let since = Instant::now();
+        for (place, index) in places.iter_mut().zip(0..) {
+            // None comes due while this runs.
+            let mut sleep = place.as_mut();
+            sleep.set(Some(E::sleep(Duration::from_secs(60) + spread(index))));
+            let sleep = sleep.as_pin_mut().expect("it has just been put there");
+            assert!(
+                poll_once(sleep).await.is_pending(),
+                "it sleeps for a minute"
+            );
+        }
+        for place in &mut places {
+            place.as_mut().set(None);
+        }
+        last = per_operation(since.elapsed(), TIMERS);
+    }
+    last
+}
+
+async fn fire<E: Executor>() -> io::Result<f64> {
+    let before = CpuClock::OWN.now_ns()?;
+    let sleepers: Vec<_> = (0..TIMERS)
+        .map(|index| E::spawn_sleep(spread(index)))
+        .collect();
+    for sleeper in sleepers {
+        sleeper.await;
+    }
+    let used = CpuClock::OWN.now_ns()? - before;
+    Ok(used as f64 / f64::from(TIMERS))
+}
+
+/// From 1 ms to a second, neighbours far apart.
+fn spread(index: u32) -> Duration {
+    const STRIDE: u32 = 7919;
+    Duration::from_millis(u64::from(index * STRIDE % SLEEP_MAX_MS + 1))
+}
+
+async fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| Poll::Ready(black_box(future.as_mut().poll(context)))).await
+}
+
+fn per_operation(time: Duration, operations: u32) -> f64 {
+    time.as_nanos() as f64 / f64::from(operations)
+}

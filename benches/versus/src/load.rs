@@ -1,0 +1,251 @@
+//! The echo load: connections that each keep one request in flight, on one thread.
+
+use std::io;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::client::{Event, LoadRing, Wait};
+use crate::pattern::Cursor;
+use crate::sys;
+
+/// For every socket of every column: the machine's default may pace, which costs timers.
+pub(crate) const CONGESTION: &[u8] = b"reno";
+
+/// How many connections are opened and echoed on at once.
+const OPENING: usize = 64;
+
+/// What one stretch of load came to.
+pub(crate) struct Window {
+    pub(crate) requests: u64,
+    pub(crate) seconds: f64,
+    latency: Histogram<u64>,
+}
+
+impl Window {
+    pub(crate) fn requests_per_s(&self) -> f64 {
+        self.requests as f64 / self.seconds
+    }
+
+    pub(crate) fn latency_us(&self, quantile: f64) -> f64 {
+        self.latency.value_at_quantile(quantile) as f64 / 1e3
+    }
+}
+
+/// Connections to one server.
+pub(crate) struct Load {
+    ring: LoadRing,
+    connections: Vec<Connection>,
+    message: usize,
+    wait: Wait,
+    /// Requests that may still be sent.
+    left: u64,
+    completed: u64,
+    /// Connections to send on, and to receive on again, in the next turn.
+    idle: Vec<u32>,
+    disarmed: Vec<u32>,
+    latency: Histogram<u64>,
+    /// Latencies of requests that were sent earlier are not recorded.
+    since: Instant,
+}
+
+struct Connection {
+    socket: Socket,
+    cursor: Cursor,
+    sent: Instant,
+}
+
+impl Load {
+    /// Opens the connections; each has echoed one message when this returns.
+    pub(crate) fn connect(
+        server: SocketAddr,
+        connections: usize,
+        message: usize,
+        wait: Wait,
+    ) -> io::Result<Self> {
+        // One buffer for each connection is the most that can be in use, and few are cached best.
+        let buffers = connections.clamp(OPENING, 4096).next_power_of_two() as u16;
+        let mut load = Self {
+            ring: LoadRing::new(buffers, message.max(256))?,
+            connections: Vec::with_capacity(connections),
+            message,
+            wait: Wait::Sleep,
+            left: 0,
+            completed: 0,
+            idle: Vec::new(),
+            disarmed: Vec::new(),
+            latency: new_histogram(),
+            since: Instant::now(),
+        };
+        while load.connections.len() < connections {
+            let opened = OPENING.min(connections - load.connections.len());
+            for _ in 0..opened {
+                load.open(server)?;
+            }
+            load.run_exactly(opened as u64)?;
+        }
+        load.wait = wait;
+        Ok(load)
+    }
+
+    fn open(&mut self, server: SocketAddr) -> io::Result<()> {
+        let tag = self.connections.len() as u32;
+        let socket = connected(server, tag)?;
+        self.ring.receive_all(socket.as_fd(), tag)?;
+        // The newest is idle, and the last to get into the queue is the first to send: so that
+        // each connection echoes once while they are opened.
+        self.idle.push(tag);
+        self.connections.push(Connection {
+            socket,
+            cursor: Cursor::new(tag),
+            sent: self.since,
+        });
+        Ok(())
+    }
+
+    /// Sends requests for a while. Those in flight at the end stay in flight.
+    ///
+    /// # Errors
+    ///
+    /// A wrong byte, a closed connection, a server that is silent.
+    pub(crate) fn run(&mut self, time: Duration) -> io::Result<Window> {
+        self.begin(u64::MAX);
+        while self.since.elapsed() < time {
+            self.turn()?;
+        }
+        Ok(self.window())
+    }
+
+    /// Sends `requests` requests and waits for all answers.
+    pub(crate) fn run_exactly(&mut self, requests: u64) -> io::Result<Window> {
+        self.begin(requests);
+        while self.completed < requests {
+            self.turn()?;
+        }
+        Ok(self.window())
+    }
+
+    fn begin(&mut self, requests: u64) {
+        self.left = requests;
+        self.completed = 0;
+        self.latency.reset();
+        self.since = Instant::now();
+    }
+
+    fn window(&mut self) -> Window {
+        let seconds = self.since.elapsed().as_secs_f64();
+        self.left = 0;
+        Window {
+            requests: self.completed,
+            seconds,
+            latency: self.latency.clone(),
+        }
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        self.submit()?;
+        self.ring.turn(self.wait)?;
+        self.complete()
+    }
+
+    fn submit(&mut self) -> io::Result<()> {
+        for tag in self.disarmed.drain(..) {
+            self.ring
+                .receive_all(self.connections[tag as usize].socket.as_fd(), tag)?;
+        }
+        let now = Instant::now();
+        while self.left > 0 {
+            let Some(tag) = self.idle.pop() else { break };
+            self.left -= 1;
+            let connection = &mut self.connections[tag as usize];
+            let request = connection.cursor.next(self.message);
+            connection.sent = now;
+            self.ring.send(connection.socket.as_fd(), request, tag)?;
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        let Self {
+            connections,
+            message,
+            completed,
+            idle,
+            disarmed,
+            latency,
+            since,
+            ..
+        } = self;
+        let mut outcome = Ok(());
+        self.ring.drain(|event| match event {
+            Event::Received { tag, bytes: [], .. } => {
+                outcome = Err(failure(tag, "the server closed the connection"));
+            }
+            Event::Received { tag, bytes, armed } => {
+                let connection = &mut connections[tag as usize];
+                if !connection.cursor.accepts(bytes, *message) {
+                    outcome = Err(failure(tag, "the answer is not what was sent"));
+                    return;
+                }
+                if !armed {
+                    disarmed.push(tag);
+                }
+                if connection.cursor.is_complete(*message) {
+                    *completed += 1;
+                    idle.push(tag);
+                    if connection.sent >= *since {
+                        let nanoseconds = (now - connection.sent).as_nanos() as u64;
+                        latency.saturating_record(nanoseconds);
+                    }
+                }
+            }
+            Event::Starved { tag } => disarmed.push(tag),
+            Event::Failed { tag, error } => outcome = Err(failure(tag, error)),
+        });
+        outcome
+    }
+
+    /// Resets every connection; the kernel holds none of them when this returns.
+    pub(crate) fn close(mut self) -> io::Result<()> {
+        for connection in &self.connections {
+            // Ends the receive, which would keep the socket open, without a word to the server.
+            let _ = connection.socket.shutdown(Shutdown::Read);
+        }
+        while self.ring.armed() > 0 {
+            self.ring.turn(Wait::Sleep)?;
+            self.ring.drain(|_| ());
+        }
+        Ok(())
+    }
+}
+
+fn new_histogram() -> Histogram<u64> {
+    const LONGEST_NS: u64 = 10_000_000_000;
+    Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are in order")
+}
+
+fn failure(tag: u32, what: impl std::fmt::Display) -> io::Error {
+    io::Error::other(format!("connection {tag} of the load: {what}"))
+}
+
+/// A connection from an address of its own, that resets when it is closed: nothing is left in
+/// TIME_WAIT, and ports do not run short.
+pub(crate) fn connected(server: SocketAddr, tag: u32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_linger(Some(Duration::ZERO))?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_congestion(CONGESTION)?;
+    sys::bind_address_only(socket.as_fd())?;
+    socket.bind(&SocketAddr::from((source(tag), 0)).into())?;
+    socket.connect(&server.into())?;
+    Ok(socket)
+}
+
+fn source(tag: u32) -> Ipv4Addr {
+    let [_, _, high, low] = tag.to_be_bytes();
+    Ipv4Addr::new(127, 1 + ((tag >> 16) % 250) as u8, high, low.max(1))
+}

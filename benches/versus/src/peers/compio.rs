@@ -1,0 +1,88 @@
+//! compio: one ring, one-shot receives into the task's buffer.
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use compio::BufResult;
+use compio::driver::ProactorBuilder;
+use compio::io::{AsyncRead, AsyncWriteExt};
+use compio::net::TcpStream;
+use compio::runtime::{JoinHandle, Runtime, RuntimeBuilder};
+
+use crate::exec::{self, Executor};
+use crate::peers::SQ_ENTRIES;
+use crate::server::{ServeOptions, echoed};
+
+pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
+    let buffer = options.buffer;
+    runtime()?.block_on(async move {
+        let listener = compio::net::TcpListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            compio::runtime::spawn(echo(stream, buffer)).detach();
+        }
+    })
+}
+
+async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(buffer);
+    loop {
+        let read;
+        BufResult(read, buffer) = stream.read(buffer).await;
+        if read? == 0 {
+            return Ok(());
+        }
+        let written;
+        BufResult(written, buffer) = stream.write_all(buffer).await;
+        written?;
+        echoed();
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    let mut ring = ProactorBuilder::new();
+    // Off by default; without them every completion interrupts the thread.
+    ring.capacity(SQ_ENTRIES)
+        .coop_taskrun(true)
+        .taskrun_flag(true)
+        .single_issuer(true);
+    RuntimeBuilder::new().with_proactor(ring).build()
+}
+
+/// Its executor.
+pub(crate) struct Compio;
+
+async fn joined(task: JoinHandle<()>) {
+    task.await.expect("it does not panic");
+}
+
+impl Executor for Compio {
+    fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
+        Ok(runtime()?.block_on(future))
+    }
+
+    fn spawn_yields(times: u32) -> impl Future<Output = ()> {
+        joined(compio::runtime::spawn(async move {
+            for _ in 0..times {
+                exec::yield_now().await;
+            }
+        }))
+    }
+
+    fn spawn_joins(times: u32) -> impl Future<Output = ()> {
+        joined(compio::runtime::spawn(async move {
+            for _ in 0..times {
+                joined(compio::runtime::spawn(async {})).await;
+            }
+        }))
+    }
+
+    fn spawn_sleep(time: Duration) -> impl Future<Output = ()> {
+        joined(compio::runtime::spawn(compio::time::sleep(time)))
+    }
+
+    fn sleep(time: Duration) -> impl Future<Output = ()> {
+        compio::time::sleep(time)
+    }
+}

@@ -1,0 +1,75 @@
+//! glommio: three rings, a plain call first and a poll if it would block.
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use glommio::net::TcpStream;
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
+
+use crate::exec::Executor;
+use crate::peers::SQ_ENTRIES;
+use crate::server::{ServeOptions, echoed};
+use crate::sys;
+
+pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
+    let buffer = options.buffer;
+    executor()?.run(async move {
+        let listener: glommio::net::TcpListener = sys::adopt(listener.into());
+        loop {
+            let stream = listener.accept().await?;
+            glommio::spawn_local(echo(stream, buffer)).detach();
+        }
+    })
+}
+
+async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
+    let mut buffer = vec![0; buffer];
+    loop {
+        let length = stream.read(&mut buffer).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buffer[..length]).await?;
+        echoed();
+    }
+}
+
+fn executor() -> io::Result<LocalExecutor> {
+    let builder = LocalExecutorBuilder::new(Placement::Unbound);
+    Ok(builder.ring_depth(SQ_ENTRIES as usize).make()?)
+}
+
+/// Its executor.
+pub(crate) struct Glommio;
+
+impl Executor for Glommio {
+    fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
+        Ok(executor()?.run(future))
+    }
+
+    fn spawn_yields(times: u32) -> impl Future<Output = ()> {
+        glommio::spawn_local(async move {
+            for _ in 0..times {
+                glommio::executor().yield_now().await;
+            }
+        })
+    }
+
+    fn spawn_joins(times: u32) -> impl Future<Output = ()> {
+        glommio::spawn_local(async move {
+            for _ in 0..times {
+                glommio::spawn_local(async {}).await;
+            }
+        })
+    }
+
+    fn spawn_sleep(time: Duration) -> impl Future<Output = ()> {
+        glommio::spawn_local(glommio::timer::sleep(time))
+    }
+
+    fn sleep(time: Duration) -> impl Future<Output = ()> {
+        glommio::timer::sleep(time)
+    }
+}

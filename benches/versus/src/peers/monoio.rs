@@ -1,0 +1,84 @@
+//! monoio: one ring, one-shot receives into the task's buffer.
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+use monoio::net::TcpStream;
+use monoio::time::TimeDriver;
+use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
+
+use crate::exec::{self, Executor};
+use crate::peers::SQ_ENTRIES;
+use crate::server::{ServeOptions, echoed};
+
+pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
+    let buffer = options.buffer;
+    runtime()?.block_on(async move {
+        let listener = monoio::net::TcpListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            monoio::spawn(echo(stream, buffer));
+        }
+    })
+}
+
+async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(buffer);
+    loop {
+        let read;
+        (read, buffer) = stream.read(buffer).await;
+        if read? == 0 {
+            return Ok(());
+        }
+        let written;
+        (written, buffer) = stream.write_all(buffer).await;
+        written?;
+        echoed();
+    }
+}
+
+fn runtime() -> io::Result<Runtime<TimeDriver<IoUringDriver>>> {
+    let mut ring = io_uring_06::IoUring::builder();
+    // Off by default; without them every completion interrupts the thread.
+    ring.setup_coop_taskrun().setup_single_issuer();
+    RuntimeBuilder::<IoUringDriver>::new()
+        .with_entries(SQ_ENTRIES)
+        .uring_builder(ring)
+        .enable_timer()
+        .build()
+}
+
+/// Its executor.
+pub(crate) struct Monoio;
+
+impl Executor for Monoio {
+    fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
+        Ok(runtime()?.block_on(future))
+    }
+
+    fn spawn_yields(times: u32) -> impl Future<Output = ()> {
+        monoio::spawn(async move {
+            for _ in 0..times {
+                exec::yield_now().await;
+            }
+        })
+    }
+
+    fn spawn_joins(times: u32) -> impl Future<Output = ()> {
+        monoio::spawn(async move {
+            for _ in 0..times {
+                monoio::spawn(async {}).await;
+            }
+        })
+    }
+
+    fn spawn_sleep(time: Duration) -> impl Future<Output = ()> {
+        monoio::spawn(monoio::time::sleep(time))
+    }
+
+    fn sleep(time: Duration) -> impl Future<Output = ()> {
+        monoio::time::sleep(time)
+    }
+}

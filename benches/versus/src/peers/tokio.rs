@@ -1,0 +1,76 @@
+//! tokio: one thread, epoll.
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::exec::Executor;
+use crate::server::{ServeOptions, echoed};
+
+pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
+    let buffer = options.buffer;
+    listener.set_nonblocking(true)?;
+    runtime()?.block_on(async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            tokio::spawn(echo(stream, buffer));
+        }
+    })
+}
+
+async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
+    let mut buffer = vec![0; buffer];
+    loop {
+        let length = stream.read(&mut buffer).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buffer[..length]).await?;
+        echoed();
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Its executor.
+pub(crate) struct Tokio;
+
+impl Executor for Tokio {
+    fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
+        Ok(runtime()?.block_on(future))
+    }
+
+    fn spawn_yields(times: u32) -> impl Future<Output = ()> {
+        let task = tokio::spawn(async move {
+            for _ in 0..times {
+                tokio::task::yield_now().await;
+            }
+        });
+        async { task.await.expect("it does not panic") }
+    }
+
+    fn spawn_joins(times: u32) -> impl Future<Output = ()> {
+        let task = tokio::spawn(async move {
+            for _ in 0..times {
+                tokio::spawn(async {}).await.expect("it does not panic");
+            }
+        });
+        async { task.await.expect("it does not panic") }
+    }
+
+    fn spawn_sleep(time: Duration) -> impl Future<Output = ()> {
+        let task = tokio::spawn(tokio::time::sleep(time));
+        async { task.await.expect("it does not panic") }
+    }
+
+    fn sleep(time: Duration) -> impl Future<Output = ()> {
+        tokio::time::sleep(time)
+    }
+}

@@ -1,0 +1,86 @@
+//! tokio-uring: one ring under tokio's reactor, one-shot receives into the task's buffer.
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use tokio_uring::buf::BoundedBuf;
+use tokio_uring::net::TcpStream;
+
+use crate::exec::Executor;
+use crate::peers::SQ_ENTRIES;
+use crate::server::{ServeOptions, echoed};
+
+pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
+    let buffer = options.buffer;
+    builder().start(async move {
+        let listener = tokio_uring::net::TcpListener::from_std(listener);
+        loop {
+            let (stream, _) = listener.accept().await?;
+            tokio_uring::spawn(echo(stream, buffer));
+        }
+    })
+}
+
+async fn echo(stream: TcpStream, buffer: usize) -> io::Result<()> {
+    let mut buffer = vec![0; buffer];
+    loop {
+        let read;
+        (read, buffer) = stream.read(buffer).await;
+        let length = read?;
+        if length == 0 {
+            return Ok(());
+        }
+        let (written, slice) = stream.write_all(buffer.slice(..length)).await;
+        written?;
+        buffer = slice.into_inner();
+        echoed();
+    }
+}
+
+fn builder() -> tokio_uring::Builder {
+    let mut ring = tokio_uring::uring_builder();
+    // Off by default; without them every completion interrupts the thread.
+    ring.setup_coop_taskrun().setup_single_issuer();
+    let mut builder = tokio_uring::builder();
+    builder.entries(SQ_ENTRIES).uring_builder(&ring);
+    builder
+}
+
+/// Its executor, which is tokio's with another reactor.
+pub(crate) struct TokioUring;
+
+impl Executor for TokioUring {
+    fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
+        Ok(builder().start(future))
+    }
+
+    fn spawn_yields(times: u32) -> impl Future<Output = ()> {
+        let task = tokio_uring::spawn(async move {
+            for _ in 0..times {
+                tokio::task::yield_now().await;
+            }
+        });
+        async { task.await.expect("it does not panic") }
+    }
+
+    fn spawn_joins(times: u32) -> impl Future<Output = ()> {
+        let task = tokio_uring::spawn(async move {
+            for _ in 0..times {
+                tokio_uring::spawn(async {})
+                    .await
+                    .expect("it does not panic");
+            }
+        });
+        async { task.await.expect("it does not panic") }
+    }
+
+    fn spawn_sleep(time: Duration) -> impl Future<Output = ()> {
+        let task = tokio_uring::spawn(tokio::time::sleep(time));
+        async { task.await.expect("it does not panic") }
+    }
+
+    fn sleep(time: Duration) -> impl Future<Output = ()> {
+        tokio::time::sleep(time)
+    }
+}
