@@ -1,0 +1,469 @@
+//! The ops in flight on one core. Knows no opcode but cancel.
+//!
+//! * [`slot`]: where an op lives while the kernel may touch it. The memory-safety argument.
+//! * [`op`]: what a single-shot op is, its claim ([`Ticket`]) and its future ([`Submit`]).
+//! * [`multi`]: what a multishot op is.
+//! * `teardown`: how a core ends without freeing what the kernel may still touch.
+//!
+//! # Rules
+//!
+//! 1. User code never runs while the driver is borrowed: no waker, no `Drop` of a buffer or of an
+//!    output, no method of a buffer. An effect is computed, the borrow released, then it acts.
+//! 2. A future holds a key. The op, its buffer and its result belong to the slot.
+//! 3. An op reaches its driver through the resource that it belongs to, which holds an
+//!    `Rc<Driver>`: two runtimes may live on one thread, and a key must never meet a foreign table.
+//! 4. What does not fit into the SQ is kept, in order, and goes first: cancels too.
+
+pub(crate) mod budget;
+mod multi;
+mod op;
+mod slot;
+mod teardown;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::task::Waker;
+
+use corering_buffers::{BufRing, Lease};
+
+pub(crate) use self::multi::{MultiOp, provide_buffers};
+pub(crate) use self::op::{Op, Submit, Ticket, copied, filled};
+use self::slot::{Abandoned, Effect, Mode, Slots, VTable};
+pub(crate) use self::slot::{Item, Key};
+use crate::ring::{self, Clock, Cqe, RawSqe, Ring, Wait};
+
+/// Set in the `user_data` of a cancel, next to the key of its target.
+const CANCEL: u64 = 1 << 31;
+/// `user_data` of a message from another ring.
+pub(crate) const MESSAGE: u64 = 1 << 30;
+/// A cancel that does not find its op is tried again this often: the op may have been between two
+/// states. After that the op's own completion is waited for.
+const CANCEL_TRIES: u8 = 8;
+/// The group of the core's one provided-buffer ring.
+pub(crate) const BUFFER_GROUP: u16 = 0;
+
+/// What the driver has counted since it was built.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) enters: u64,
+    pub(crate) sqes: u64,
+    pub(crate) cqes: u64,
+    pub(crate) cancels: u64,
+    pub(crate) enobufs: u64,
+    pub(crate) in_flight: usize,
+    pub(crate) orphans: usize,
+}
+
+/// One core's ring and the ops in flight on it.
+pub(crate) struct Driver {
+    core: RefCell<Core>,
+    buffers: Rc<BufRing>,
+    clock: Clock,
+    /// Streams that found no buffer, oldest first; see [`Driver::starve`].
+    starved: RefCell<VecDeque<Rc<dyn Resume>>>,
+    /// Bytes that ops without a provided buffer may still put aside; see [`Driver::borrow_bytes`].
+    spare_bytes: Cell<usize>,
+}
+
+/// A resource that waits for buffers.
+pub(crate) trait Resume {
+    /// There may be buffers again.
+    fn resume(self: Rc<Self>);
+}
+
+struct Core {
+    /// `None` once the core has ended.
+    ring: Option<Ring>,
+    slots: Slots,
+    /// Ops that are to be cancelled. At most one entry for each op in flight.
+    cancels: VecDeque<Key>,
+    /// SQEs that did not fit into the SQ. At most one for each op in flight.
+    backlog: VecDeque<RawSqe>,
+    /// Committed ops without an owner, with the time at which they are cancelled, oldest first.
+    lingering: VecDeque<(u64, Key)>,
+    /// No op is taken any more.
+    closing: bool,
+    counts: Counts,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Driver>>> = const { RefCell::new(None) };
+}
+
+/// Restores the thread's previous driver.
+pub(crate) struct Entered(Option<Rc<Driver>>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let before = self.0.take();
+        let _ = CURRENT.try_with(|current| current.replace(before));
+    }
+}
+
+/// The share of memory that ops may put aside when there are no provided buffers, bytes.
+const SPARE_BYTES: usize = 1 << 20;
+
+impl Driver {
+    /// A driver on `ring`, with which `buffers` have been registered as [`BUFFER_GROUP`].
+    pub(crate) fn new(ring: Ring, buffers: Rc<BufRing>) -> Rc<Driver> {
+        Rc::new(Driver {
+            clock: ring.clock(),
+            core: RefCell::new(Core {
+                ring: Some(ring),
+                slots: Slots::default(),
+                cancels: VecDeque::new(),
+                backlog: VecDeque::new(),
+                lingering: VecDeque::new(),
+                closing: false,
+                counts: Counts::default(),
+            }),
+            buffers,
+            starved: RefCell::default(),
+            spare_bytes: Cell::new(SPARE_BYTES),
+        })
+    }
+
+    /// The driver of the runtime that runs on this thread.
+    ///
+    /// # Errors
+    ///
+    /// `ErrorKind::NotConnected` outside of a runtime.
+    pub(crate) fn current() -> io::Result<Rc<Driver>> {
+        let current = CURRENT.try_with(|current| current.borrow().clone());
+        current.ok().flatten().ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotConnected,
+                "no corering runtime is running on this thread: call this inside \
+                 `Runtime::block_on` or a task",
+            )
+        })
+    }
+
+    /// Makes this the thread's current driver until the guard is dropped.
+    pub(crate) fn enter_current(self: &Rc<Self>) -> Entered {
+        Entered(CURRENT.with(|current| current.replace(Some(Rc::clone(self)))))
+    }
+
+    /// The core's provided buffers.
+    #[inline]
+    pub(crate) fn buffers(&self) -> &Rc<BufRing> {
+        &self.buffers
+    }
+
+    /// The runtime's clock, nanoseconds.
+    #[inline]
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
+    }
+
+    /// What was counted so far.
+    pub(crate) fn counts(&self) -> Counts {
+        let core = self.core.borrow();
+        Counts {
+            in_flight: core.slots.in_flight(),
+            orphans: core.slots.orphans(),
+            ..core.counts
+        }
+    }
+
+    #[inline]
+    fn reserve<T: 'static>(
+        &self,
+        op: T,
+        table: &'static VTable,
+    ) -> Result<(Key, NonNull<T>), (T, Cqe)> {
+        let mut core = self.core.borrow_mut();
+        if core.closing {
+            return Err((op, Cqe::refused(libc::ECANCELED)));
+        }
+        Ok(core.slots.reserve(op, table))
+    }
+
+    /// Asks the kernel to end an op whose claim stays: it completes as cancelled, or as it will.
+    pub(crate) fn cancel(&self, key: Key) {
+        self.core.borrow_mut().cancel(key);
+    }
+
+    /// Cancels an op at `deadline_ns` if it has not ended by itself. Deadlines must not decrease.
+    pub(crate) fn linger(&self, key: Key, deadline_ns: u64) {
+        let mut core = self.core.borrow_mut();
+        if core.slots.is_in_flight(key) {
+            core.lingering.push_back((deadline_ns, key));
+        }
+    }
+
+    /// When the first lingering op has to go.
+    pub(crate) fn next_linger_ns(&self) -> Option<u64> {
+        self.core.borrow().lingering.front().map(|first| first.0)
+    }
+
+    /// Cancels the lingering ops whose time has come.
+    pub(crate) fn expire(&self, now_ns: u64) {
+        let mut core = self.core.borrow_mut();
+        while let Some(&(deadline, key)) = core.lingering.front()
+            && (deadline <= now_ns || !core.slots.is_in_flight(key))
+        {
+            core.lingering.pop_front();
+            core.cancel(key);
+        }
+    }
+
+    /// Puts a resource that found no provided buffer at the end of the queue for one.
+    pub(crate) fn starve(&self, resource: Rc<dyn Resume>) {
+        self.starved.borrow_mut().push_back(resource);
+    }
+
+    /// Lets resources go on that found no buffer, if there may be one now.
+    pub(crate) fn resume_starved(&self) {
+        if self.starved.borrow().is_empty() {
+            return;
+        }
+        multi::grow(&self.buffers);
+        let room = self.buffers.available() as usize + self.spare_bytes.get() / 4096;
+        for _ in 0..room {
+            let Some(resource) = self.starved.borrow_mut().pop_front() else {
+                return;
+            };
+            resource.resume();
+        }
+    }
+
+    /// Takes `len` bytes of the memory that ops without a provided buffer may use.
+    pub(crate) fn borrow_bytes(&self, len: usize) -> bool {
+        let left = self.spare_bytes.get().checked_sub(len);
+        left.inspect(|&left| self.spare_bytes.set(left)).is_some()
+    }
+
+    /// Gives back what [`Driver::borrow_bytes`] took.
+    pub(crate) fn return_bytes(&self, len: usize) {
+        self.spare_bytes.set(self.spare_bytes.get() + len);
+    }
+
+    /// Whether an enter would submit something, or bring something.
+    #[inline]
+    pub(crate) fn has_work(&self) -> bool {
+        let core = self.core.borrow();
+        core.has_staged() || core.ring.as_ref().is_some_and(Ring::has_work)
+    }
+
+    /// Whether the kernel has something for us. Cheap, for spinning.
+    #[inline]
+    pub(crate) fn has_completions(&self) -> bool {
+        self.core.borrow().ring.as_ref().is_some_and(Ring::has_work)
+    }
+
+    /// Whether something waits to be submitted.
+    #[inline]
+    pub(crate) fn has_staged(&self) -> bool {
+        self.core.borrow().has_staged()
+    }
+
+    /// Submits what is staged, then waits as told.
+    ///
+    /// # Errors
+    ///
+    /// What `io_uring_enter` reports, but not what passes by itself (`EINTR`, `EAGAIN`, `EBUSY`,
+    /// `ETIME`).
+    pub(crate) fn enter(&self, wait: Wait) -> io::Result<()> {
+        let mut core = self.core.borrow_mut();
+        let whole = core.flush();
+        // What did not fit must not wait for a completion that it alone would bring.
+        let wait = if whole { wait } else { Wait::No };
+        core.enter(wait)
+    }
+
+    /// Acts on every completion that is there. Wakers that `own` takes run no user code; the others
+    /// come back from it and are woken once the driver is free. Says how many completions there
+    /// were.
+    #[inline]
+    pub(crate) fn reap(&self, mut own: impl FnMut(Waker) -> Result<(), Waker>) -> usize {
+        let before = self.core.borrow().counts.cqes;
+        loop {
+            let mut core = self.core.borrow_mut();
+            let effect = loop {
+                let Some(effect) = core.next_effect(&self.buffers) else {
+                    return (core.counts.cqes - before) as usize;
+                };
+                match effect {
+                    Effect::None => {}
+                    Effect::Wake(waker) => {
+                        if let Err(waker) = own(waker) {
+                            break Effect::Wake(waker);
+                        }
+                    }
+                    effect => break effect,
+                }
+            };
+            drop(core);
+            act(effect);
+        }
+    }
+
+    #[inline]
+    fn push(&self, key: Key, mode: Mode, waker: Option<Waker>, sqe: &RawSqe) {
+        let mut core = self.core.borrow_mut();
+        core.slots.start(key, mode, waker);
+        core.push(sqe);
+    }
+
+    #[inline]
+    fn abandon(&self, key: Key, cancel: bool) {
+        let mut core = self.core.borrow_mut();
+        let abandoned = core.slots.abandon(key);
+        if cancel && matches!(abandoned, Abandoned::InFlight(_)) {
+            core.cancel(key);
+        }
+        drop(core);
+        match abandoned {
+            Abandoned::InFlight(waker) => drop(waker),
+            Abandoned::Done(orphan) => orphan.finish(),
+        }
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    #[inline]
+    fn has_staged(&self) -> bool {
+        let ring = self.ring.as_ref();
+        ring.is_some_and(|ring| ring.staged() > 0)
+            || !self.cancels.is_empty()
+            || !self.backlog.is_empty()
+    }
+
+    /// Stages an SQE. One that does not fit waits in the backlog, behind those that are there.
+    #[inline]
+    fn push(&mut self, sqe: &RawSqe) {
+        if !self.backlog.is_empty() || !self.try_push(sqe) {
+            self.backlog.push_back(*sqe);
+        }
+    }
+
+    #[inline]
+    fn try_push(&mut self, sqe: &RawSqe) -> bool {
+        let Some(ring) = &mut self.ring else {
+            return false;
+        };
+        // A full SQ is submitted as it is: that makes room, and its ops go on their way.
+        let pushed =
+            ring.push(sqe).is_ok() || (submit(ring, &mut self.counts) && ring.push(sqe).is_ok());
+        self.counts.sqes += u64::from(pushed);
+        pushed
+    }
+
+    fn cancel(&mut self, key: Key) {
+        if self.slots.is_in_flight(key) {
+            self.cancels.push_back(key);
+            self.counts.cancels += 1;
+        }
+    }
+
+    /// Stages what did not fit before and the cancels. False if something still does not fit.
+    #[inline]
+    fn flush(&mut self) -> bool {
+        if self.backlog.is_empty() && self.cancels.is_empty() {
+            return true;
+        }
+        self.flush_waiting()
+    }
+
+    #[cold]
+    fn flush_waiting(&mut self) -> bool {
+        while let Some(sqe) = self.backlog.pop_front() {
+            if !self.try_push(&sqe) {
+                self.backlog.push_front(sqe);
+                return false;
+            }
+        }
+        while let Some(key) = self.cancels.pop_front() {
+            if !self.slots.is_in_flight(key) {
+                continue;
+            }
+            let target = key.to_user_data();
+            if !self.try_push(&RawSqe::cancel(target, target | CANCEL)) {
+                self.cancels.push_front(key);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        self.counts.enters += 1;
+        match &mut self.ring {
+            Some(ring) => ring.enter(wait).map(|_| ()),
+            None => Err(io::Error::from_raw_os_error(libc::ECANCELED)),
+        }
+    }
+
+    #[inline]
+    fn next_effect(&mut self, buffers: &Rc<BufRing>) -> Option<Effect> {
+        let cqe = self.ring.as_mut()?.pop()?;
+        self.counts.cqes += 1;
+        if cqe.user_data & (CANCEL | MESSAGE) != 0 {
+            self.answered(cqe);
+            return Some(Effect::None);
+        }
+        if cqe.res < 0 {
+            self.counts.enobufs += u64::from(cqe.res == -libc::ENOBUFS);
+        }
+        let lease: Option<Lease> = multi::lease(buffers, cqe);
+        let key = Key::from_user_data(cqe.user_data);
+        let effect = self.slots.complete(key, cqe, lease);
+        if let Effect::Stop(_) = effect {
+            self.cancel(key);
+        }
+        Some(effect)
+    }
+
+    /// A cancel was answered. Its success says nothing about the op, whose own completion counts.
+    #[cold]
+    fn answered(&mut self, cqe: Cqe) {
+        if cqe.user_data & CANCEL == 0 || cqe.res != -libc::ENOENT {
+            return;
+        }
+        let key = Key::from_user_data(cqe.user_data & !CANCEL);
+        if self.slots.is_in_flight(key) && self.slots.missed(key) < CANCEL_TRIES {
+            self.cancels.push_back(key);
+        }
+    }
+}
+
+/// Submits a full SQ. False if the kernel takes nothing now.
+#[cold]
+fn submit(queue: &mut Ring, counts: &mut Counts) -> bool {
+    counts.enters += 1;
+    matches!(queue.submit(), Ok(ring::Entered::Done))
+}
+
+/// Runs what a completion asks for. A panic in it is reported and goes no further: the op has ended
+/// and the core goes on.
+fn act(effect: Effect) {
+    let (waker, orphan) = match effect {
+        Effect::None => return,
+        Effect::Wake(waker) => (Some(waker), None),
+        Effect::Stop(waker) => (waker, None),
+        Effect::Finish(waker, orphan) => (waker, Some(orphan)),
+    };
+    // The panic's message has been printed by the hook.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        if let Some(orphan) = orphan {
+            orphan.finish();
+        }
+    }));
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }));
+}

@@ -1,0 +1,146 @@
+//! Ops that complete many times.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+use corering_buffers::{BufRing, Lease, RingConfig, RingMemory};
+
+use super::slot::{Item, Mode, Payload, VTable};
+use super::{BUFFER_GROUP, Driver, Key};
+use crate::ring::{Cqe, Pages, Ring, Sqe};
+
+/// One multishot operation. Each completion goes straight to the resource that the op belongs to:
+/// there is no queue of completions.
+///
+/// `fill` and `item` take `&self`, because the kernel keeps the op while items are taken.
+///
+/// # Safety
+///
+/// As for [`Op`](super::Op).
+pub(crate) unsafe trait MultiOp: Sized + 'static {
+    /// Describes the op to the kernel. Called once, at the op's final address.
+    fn fill<'op>(&'op self, sqe: &mut Sqe<'op>);
+
+    /// Takes one completion, the last one too, with the provided buffer that came with it. The
+    /// driver is borrowed: no user code may run here.
+    fn item(&self, cqe: Cqe, lease: Option<Lease>) -> Item;
+
+    /// The kernel has ended the op with `cqe`, whose item was taken already.
+    fn ended(self, cqe: Cqe);
+}
+
+struct Table<T>(PhantomData<T>);
+
+impl<T: MultiOp> Table<T> {
+    const TABLE: VTable = VTable {
+        item: Some(item::<T>),
+        finish: finish::<T>,
+    };
+}
+
+/// # Safety
+///
+/// See [`VTable::item`].
+unsafe fn item<T: MultiOp>(payload: &Payload, cqe: Cqe, lease: Option<Lease>) -> Item {
+    // SAFETY: the caller promises that the payload holds a `T`.
+    unsafe { payload.as_ref::<T>() }.item(cqe, lease)
+}
+
+/// # Safety
+///
+/// See [`VTable::finish`].
+unsafe fn finish<T: MultiOp>(payload: Payload, cqe: Cqe) {
+    // SAFETY: the caller promises that the payload holds a `T` and that nobody else reads it.
+    unsafe { payload.read::<T>() }.ended(cqe);
+}
+
+impl Driver {
+    /// Submits a multishot op. It belongs to its resource, which keeps the key to cancel it.
+    pub(crate) fn arm<T: MultiOp>(&self, op: T) -> Result<Key, (T, Cqe)> {
+        self.start(op, &Table::<T>::TABLE, Mode::Multi, None, fill::<T>)
+    }
+}
+
+fn fill<'op, T: MultiOp>(op: &'op mut T, sqe: &mut Sqe<'op>) {
+    op.fill(sqe);
+}
+
+/// The provided buffer that came with a completion. Every completion passes here once, whether
+/// anybody waits for it or not, so that no buffer is lost.
+#[inline]
+pub(super) fn lease(buffers: &Rc<BufRing>, cqe: Cqe) -> Option<Lease> {
+    let buffer = cqe.buffer()?;
+    let kept = cqe.buffer_is_kept();
+    // SAFETY: the kernel reports a buffer of the one group that this core has registered, with the
+    // bytes it has just written there; this completion was taken from the ring once.
+    unsafe {
+        match usize::try_from(cqe.res) {
+            Ok(len) if len > 0 => Some(buffers.lease(buffer, len, kept)),
+            _ => {
+                buffers.give_back(buffer, kept);
+                None
+            }
+        }
+    }
+}
+
+/// Incremental buffers: the kernel fills each bit by bit, so their size need not fit the messages.
+/// They are touched one after the other: memory is used when it is needed.
+const INCREMENTAL: (u16, u32) = (128, 64 * 1024);
+/// Plain buffers: one for each receive, however short. As many as this at first,
+const PLAIN: (u16, u32) = (256, 4 * 1024);
+/// and as many as this when they have run out often enough.
+const PLAIN_MAX: u16 = 1024;
+
+/// Maps the core's receive buffers and registers them with `ring` as [`BUFFER_GROUP`].
+///
+/// # Errors
+///
+/// `ENOMEM`: no memory, or no locked memory for the ring's own pages (2 KiB, 16 KiB for a plain
+/// ring).
+pub(crate) fn provide_buffers(ring: &mut Ring) -> io::Result<Rc<BufRing>> {
+    let incremental = ring.features().incremental;
+    let (bufs, size) = if incremental { INCREMENTAL } else { PLAIN };
+    let entries = if incremental { bufs } else { PLAIN_MAX };
+    let descriptors = Pages::new(usize::from(entries) * 16)?;
+    let data = Pages::new(usize::from(bufs) * size as usize)?;
+    let memory = RingMemory {
+        ring: start_of(&descriptors),
+        data: start_of(&data),
+        keep: Box::new((descriptors, data)),
+    };
+    let config = RingConfig::new(entries, size)
+        .bufs(bufs)
+        .incremental(incremental);
+    // SAFETY: the pages are fresh, as long as the configuration says, and kept until `keep` is
+    // dropped. The driver keeps the ring until it has unregistered it and every op has ended; if
+    // that fails it leaks it.
+    let buffers = unsafe { BufRing::new(memory, config) };
+    let address = buffers.ring_address();
+    // SAFETY: the address is that of `descriptors`, see above.
+    unsafe { ring.register_buf_ring(address, entries, BUFFER_GROUP, incremental)? };
+    Ok(buffers)
+}
+
+/// Gives a plain ring that runs out more buffers, up to its limit. Without memory it stays as it is.
+#[cold]
+pub(super) fn grow(buffers: &BufRing) {
+    let room = buffers.entries() - buffers.capacity() as u16;
+    let (step, size) = PLAIN;
+    let more = step.min(room);
+    if buffers.is_incremental() || more == 0 {
+        return;
+    }
+    let Ok(data) = Pages::new(usize::from(more) * size as usize) else {
+        return;
+    };
+    // SAFETY: the pages are fresh and long enough, and live as long as the ring.
+    unsafe { buffers.grow(start_of(&data), Box::new(data), more) };
+}
+
+fn start_of(pages: &Pages) -> NonNull<u8> {
+    NonNull::new(pages.as_ptr()).expect("a mapping is not at address zero")
+}

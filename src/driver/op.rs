@@ -1,0 +1,275 @@
+//! What a single-shot op is, and the futures that run one.
+#![allow(unsafe_code)]
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::{io, mem, slice};
+
+use bytes::Bytes;
+use corering_buffers::IoBufMut;
+
+use super::slot::{Mode, Payload, Taken, VTable};
+use super::{Driver, Key};
+use crate::ring::{Cqe, Sqe};
+
+/// One io_uring operation: what is lent to the kernel, and what its completion means.
+///
+/// # Safety
+///
+/// With the fields set by `fill`, the kernel must touch no memory but what `fill` lent, and on
+/// success `complete` must claim no more bytes than the kernel wrote.
+pub(crate) unsafe trait Op: Sized + 'static {
+    /// What the caller gets back. Dropping it must release everything that the op created.
+    type Output;
+
+    /// Whether an op whose future is dropped runs to its end instead of being cancelled.
+    const COMMITTED: bool = false;
+
+    /// Describes the op to the kernel. Called once, at the op's final address, so it can lend what
+    /// it owns and nothing else.
+    fn fill<'op>(&'op mut self, sqe: &mut Sqe<'op>);
+
+    /// Turns the final completion into the output. Errors of submitting take the same way out.
+    fn complete(self, cqe: Cqe) -> Self::Output;
+
+    /// The same when nobody waits any more: hands the result to its resource.
+    fn orphan(self, cqe: Cqe) {
+        drop(self.complete(cqe));
+    }
+
+    /// The future of this op. Nothing is submitted before its first poll.
+    fn submit(self, driver: &Rc<Driver>) -> Submit<Self> {
+        Submit(State::Unsent(Rc::clone(driver), self))
+    }
+}
+
+/// Claims the bytes that a completed read put into `buf`.
+///
+/// # Errors
+///
+/// The kernel's errno.
+pub(crate) fn filled<B: IoBufMut>(cqe: Cqe, buf: &mut B) -> io::Result<usize> {
+    let n = cqe.result()? as usize;
+    // SAFETY: only the ring makes a `Cqe`, and the promise of `Op` says that this op lent `buf`
+    // from its start and that the result is the number of bytes written there.
+    unsafe { buf.set_init(n) };
+    Ok(n)
+}
+
+/// Copies the bytes that a completed read put into `buf`, for somebody else than its owner.
+///
+/// # Errors
+///
+/// The kernel's errno.
+pub(crate) fn copied<B: IoBufMut>(cqe: Cqe, buf: &mut B) -> io::Result<Bytes> {
+    let n = cqe.result()? as usize;
+    let (start, room) = buf.parts_mut();
+    // SAFETY: as in `filled`: the kernel has written `n` bytes from the start, and the promise of
+    // `IoBufMut` is that they are where they were lent. The minimum holds against a buffer that
+    // answers with less.
+    Ok(Bytes::copy_from_slice(unsafe {
+        slice::from_raw_parts(start, n.min(room))
+    }))
+}
+
+struct Table<T>(PhantomData<T>);
+
+impl<T: Op> Table<T> {
+    const TABLE: VTable = VTable {
+        item: None,
+        finish: finish::<T>,
+    };
+}
+
+/// # Safety
+///
+/// See [`VTable::finish`].
+unsafe fn finish<T: Op>(payload: Payload, cqe: Cqe) {
+    // SAFETY: the caller promises that the payload holds a `T` and that nobody else reads it.
+    unsafe { payload.read::<T>() }.orphan(cqe);
+}
+
+/// A claim on an op that was submitted. Dropping it abandons the op.
+#[must_use = "dropping a ticket abandons its op"]
+pub(crate) struct Ticket<T: Op> {
+    driver: Rc<Driver>,
+    key: Key,
+    op: PhantomData<fn() -> T>,
+}
+
+impl<T: Op> Ticket<T> {
+    /// The op's output, once its final completion has come.
+    #[inline]
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<T::Output> {
+        match self.poll_op(cx) {
+            Poll::Ready((op, cqe)) => Poll::Ready(op.complete(cqe)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    #[inline]
+    fn poll_op(&mut self, cx: &Context<'_>) -> Poll<(T, Cqe)> {
+        assert!(self.key != Key::TAKEN, "polled after completion");
+        // SAFETY: a ticket is made by `Driver::submit` alone, for a `T`, with that driver's own key.
+        match unsafe { self.driver.take::<T>(self.key, cx.waker()) } {
+            Taken::Done(op, cqe) => {
+                self.key = Key::TAKEN;
+                Poll::Ready((op, cqe))
+            }
+            Taken::Pending => Poll::Pending,
+            Taken::OtherWaker => {
+                self.driver.rewake(self.key, cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The op's key, for a cancel that keeps the claim.
+    pub(crate) fn key(&self) -> Key {
+        self.key
+    }
+}
+
+impl<T: Op> Drop for Ticket<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.key != Key::TAKEN {
+            self.driver.abandon(self.key, !T::COMMITTED);
+        }
+    }
+}
+
+/// The future of one op.
+#[must_use = "an op is not submitted before it is polled"]
+pub(crate) struct Submit<T: Op>(State<T>);
+
+enum State<T: Op> {
+    Unsent(Rc<Driver>, T),
+    Sent(Ticket<T>),
+    Taken,
+}
+
+// The op is never pinned inside the future: it moves into a slot before the kernel sees it.
+impl<T: Op> Unpin for Submit<T> {}
+
+impl<T: Op> Future for Submit<T> {
+    type Output = T::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
+        if let State::Sent(ticket) = &mut self.0 {
+            let output = std::task::ready!(ticket.poll(cx));
+            self.0 = State::Taken;
+            return Poll::Ready(output);
+        }
+        let State::Unsent(driver, op) = mem::replace(&mut self.0, State::Taken) else {
+            panic!("polled after completion");
+        };
+        match driver.submit(op, cx) {
+            Ok(ticket) => {
+                self.0 = State::Sent(ticket);
+                Poll::Pending
+            }
+            Err((op, cqe)) => Poll::Ready(op.complete(cqe)),
+        }
+    }
+}
+
+impl Driver {
+    /// Moves `op` into a slot and stages its SQE. A driver that is shut down gives the op back, with
+    /// the completion (`ECANCELED`) that it would have had.
+    #[inline]
+    pub(crate) fn submit<T: Op>(
+        self: &Rc<Self>,
+        op: T,
+        cx: &Context<'_>,
+    ) -> Result<Ticket<T>, (T, Cqe)> {
+        let waker = cx.waker().clone();
+        let key = self.start(op, &Table::<T>::TABLE, Mode::Waited, Some(waker), T::fill)?;
+        Ok(Ticket {
+            driver: Rc::clone(self),
+            key,
+            op: PhantomData,
+        })
+    }
+
+    /// Submits an op that nobody waits for: it ends in [`Op::orphan`]. `None` if that has happened
+    /// already, because the driver is shut down.
+    pub(crate) fn submit_detached<T: Op>(&self, op: T) -> Option<Key> {
+        match self.start(op, &Table::<T>::TABLE, Mode::Detached, None, T::fill) {
+            Ok(key) => Some(key),
+            Err((op, cqe)) => {
+                op.orphan(cqe);
+                None
+            }
+        }
+    }
+
+    /// Reserves a slot, lets `fill` describe the op at its final address, and stages the SQE.
+    ///
+    /// `fill` asks user code for the buffer's address, so the driver is not borrowed meanwhile. If
+    /// it panics the slot is freed and the op dropped.
+    #[inline]
+    pub(super) fn start<T: 'static>(
+        &self,
+        op: T,
+        table: &'static VTable,
+        mode: Mode,
+        waker: Option<Waker>,
+        fill: impl for<'op> FnOnce(&'op mut T, &mut Sqe<'op>),
+    ) -> Result<Key, (T, Cqe)> {
+        let (key, place) = self.reserve(op, table)?;
+        let filling = Filling {
+            driver: self,
+            key,
+            place,
+        };
+        let mut sqe = Sqe::new();
+        // SAFETY: `place` is the op's address in its slot, which is in state `Filling`: nobody else
+        // has the op until `push` below, and slots do not move.
+        fill(unsafe { &mut *place.as_ptr() }, &mut sqe);
+        mem::forget(filling);
+        // SAFETY: what the op lent lives at or behind its address in the slot, which keeps it until
+        // the final completion; the rest is the promise of `Op` and `MultiOp`.
+        let raw = unsafe { sqe.into_raw(key.to_user_data()) };
+        self.push(key, mode, waker, &raw);
+        Ok(key)
+    }
+}
+
+impl Driver {
+    /// # Safety
+    ///
+    /// See [`Slots::take`](super::slot::Slots::take).
+    #[inline]
+    unsafe fn take<T>(&self, key: Key, waker: &Waker) -> Taken<T> {
+        // SAFETY: the caller's promise.
+        unsafe { self.core.borrow_mut().slots.take::<T>(key, waker) }
+    }
+
+    #[cold]
+    fn rewake(&self, key: Key, waker: Waker) {
+        let old = self.core.borrow_mut().slots.rewake(key, waker);
+        drop(old); // may run user code, so not above, where the driver is borrowed
+    }
+}
+
+/// Frees the slot of an op whose `fill` panics.
+struct Filling<'a, T: 'static> {
+    driver: &'a Driver,
+    key: Key,
+    place: NonNull<T>,
+}
+
+impl<T> Drop for Filling<'_, T> {
+    fn drop(&mut self) {
+        let mut core = self.driver.core.borrow_mut();
+        // SAFETY: the key was reserved for a `T`, as `place` shows.
+        let op = unsafe { core.slots.unfill::<T>(self.key) };
+        drop(core);
+        drop(op); // user code, so not while the driver is borrowed
+    }
+}
