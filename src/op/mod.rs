@@ -1,0 +1,103 @@
+//! The catalogue: one file per opcode. `recv.rs` is the one to copy.
+//!
+//! An op names its opcode, lends what it owns, and says what its result means. Its result belongs
+//! to its resource: what completes when nobody waits any more goes there, through [`Receiver`],
+//! [`Sender`], [`Acceptor`] or [`Settle`], or is dropped, which closes it.
+//!
+//! `shutdown`, `bind`, `listen` and socket options are not here: the plain calls are faster, or
+//! later kernels than ours have them (see DESIGN.md).
+
+mod accept;
+mod accept_multi;
+mod close;
+mod connect;
+mod fsync;
+mod kick;
+mod msg_ring;
+mod nop;
+mod open;
+mod poll;
+mod read;
+mod recv;
+mod recv_multi;
+mod recv_owned;
+mod send;
+mod send_vectored;
+mod send_zc;
+mod write;
+
+use std::io;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use corering_buffers::Lease;
+
+pub(crate) use self::accept::Accept;
+pub(crate) use self::accept_multi::AcceptMulti;
+pub(crate) use self::close::Close;
+pub(crate) use self::connect::Connect;
+pub(crate) use self::fsync::Fsync;
+pub(crate) use self::kick::Kick;
+pub(crate) use self::msg_ring::MsgRing;
+pub(crate) use self::nop::Nop;
+pub(crate) use self::open::Open;
+pub(crate) use self::poll::Poll;
+pub(crate) use self::read::Read;
+pub(crate) use self::recv::Recv;
+pub(crate) use self::recv_multi::RecvMulti;
+pub(crate) use self::recv_owned::RecvOwned;
+pub(crate) use self::send::{Send, Sent};
+pub(crate) use self::send_vectored::SendVectored;
+pub(crate) use self::send_zc::SendZc;
+pub(crate) use self::write::Write;
+use crate::driver::{Driver, Item, Key};
+use crate::ring::{Cqe, Fd};
+
+/// A stream socket, as its receives see it. One of them is in flight at a time.
+pub(crate) trait Receiver: 'static {
+    fn fd(&self) -> &Fd;
+
+    /// A multishot receive brought something. The driver is borrowed: no user code may run.
+    fn received(&self, cqe: Cqe, lease: Option<Lease>) -> Item;
+
+    /// The multishot receive has ended, its last item taken.
+    fn receive_ended(self: Rc<Self>, cqe: Cqe);
+
+    /// A one-shot receive has ended, and its reader has what it brought.
+    fn received_directly(&self, cqe: Cqe);
+
+    /// A one-shot receive has ended, and what it brought is for the next reader.
+    fn received_late(&self, bytes: io::Result<Bytes>);
+}
+
+/// A stream socket, as its sends see it. One of them is in flight at a time.
+pub(crate) trait Sender: 'static {
+    fn fd(&self) -> &Fd;
+
+    fn driver(&self) -> &Rc<Driver>;
+
+    /// The rest of a send whose future is gone was submitted as another op.
+    fn continued(&self, key: Key);
+
+    /// A send has ended for good; the next one may start.
+    fn sent(&self, result: &io::Result<usize>);
+}
+
+/// A listening socket, as its accepts see it.
+pub(crate) trait Acceptor: 'static {
+    fn fd(&self) -> &Fd;
+
+    /// A connection came, or an error. The driver is borrowed: no user code may run.
+    fn accepted(&self, connection: io::Result<Fd>) -> Item;
+
+    /// No accept is armed any more.
+    fn accept_ended(&self);
+}
+
+/// A file, as its writes see it.
+pub(crate) trait Settle: 'static {
+    fn fd(&self) -> &Fd;
+
+    /// A write or a sync that nobody waits for has ended.
+    fn settled(&self, result: io::Result<()>);
+}

@@ -1,0 +1,44 @@
+//! `recv(2)`: <https://man7.org/linux/man-pages/man3/io_uring_prep_recv.3.html>
+#![allow(unsafe_code)]
+
+use std::io;
+use std::rc::Rc;
+
+use corering_buffers::IoBufMut;
+
+use super::Receiver;
+use crate::driver::{Op, copied, filled};
+use crate::ring::{Cqe, Sqe, opcode};
+
+/// Receives once, straight into the caller's buffer.
+pub(crate) struct Recv<S, B> {
+    pub(crate) socket: Rc<S>,
+    pub(crate) buf: B,
+    /// Nothing is there yet, so that the kernel need not try before it waits.
+    pub(crate) poll_first: bool,
+}
+
+// SAFETY: RECV writes at most `len` bytes at `addr`, and its result is the number written.
+unsafe impl<S: Receiver, B: IoBufMut> Op for Recv<S, B> {
+    type Output = (io::Result<usize>, B);
+
+    fn fill<'op>(&'op mut self, sqe: &mut Sqe<'op>) {
+        let (start, len) = self.buf.parts_mut();
+        sqe.op(opcode::RECV)
+            .fd(self.socket.fd())
+            .lend_mut(start, len);
+        if self.poll_first {
+            sqe.ioprio(opcode::POLL_FIRST);
+        }
+    }
+
+    fn complete(mut self, cqe: Cqe) -> Self::Output {
+        let n = filled(cqe, &mut self.buf);
+        self.socket.received_directly(cqe);
+        (n, self.buf)
+    }
+
+    fn orphan(mut self, cqe: Cqe) {
+        self.socket.received_late(copied(cqe, &mut self.buf));
+    }
+}
