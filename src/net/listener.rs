@@ -1,0 +1,244 @@
+//! What every listening socket is made of, written once: a queue of connections, and the accept
+//! that fills it while somebody waits.
+//!
+//! A connection belongs to the listener as soon as the kernel has accepted it: a future that is
+//! dropped leaves it in the queue, and the next one takes it. When nobody waits any more the accept
+//! is cancelled, so that connections stay in the kernel's backlog.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use super::waiters::{Place, Waiters};
+use crate::driver::{Driver, Item, Key, budget};
+use crate::op::{AcceptMulti, Acceptor};
+use crate::ring::Fd;
+use crate::time::{Sleep, sleep};
+
+/// Connections that may wait here; more stay in the kernel's backlog.
+const QUEUE_MAX: usize = 64;
+/// How long connections are left in the backlog when there is no descriptor for them: this at first,
+/// twice as long each time, and at most [`BACKOFF_MAX`].
+const BACKOFF: Duration = Duration::from_millis(1);
+const BACKOFF_MAX: Duration = Duration::from_millis(64);
+
+#[derive(Default)]
+struct State {
+    /// Connections that nobody has taken yet.
+    queue: VecDeque<Fd>,
+    /// The errno that ended the last accept, until somebody has looked at it.
+    error: Option<i32>,
+    /// The accept that is armed.
+    arm: Option<Key>,
+    /// It was cancelled, and has not ended yet.
+    stopping: bool,
+    waiters: Waiters,
+    /// How often in a row there was no descriptor.
+    exhausted: u32,
+}
+
+/// A listening socket.
+pub(super) struct Listener {
+    fd: Fd,
+    driver: Rc<Driver>,
+    state: RefCell<State>,
+}
+
+/// Takes one connection.
+pub(super) struct Accepting<'a> {
+    listener: &'a Rc<Listener>,
+    place: Option<Place>,
+    /// Set while the listener backs off.
+    pause: Option<Sleep>,
+}
+
+impl Listener {
+    pub(super) fn new(fd: Fd, driver: Rc<Driver>) -> Rc<Listener> {
+        let state = RefCell::default();
+        Rc::new(Listener { fd, driver, state })
+    }
+
+    pub(super) fn driver(&self) -> &Rc<Driver> {
+        &self.driver
+    }
+
+    pub(super) fn accepting(self: &Rc<Self>) -> Accepting<'_> {
+        Accepting {
+            listener: self,
+            place: None,
+            pause: None,
+        }
+    }
+
+    /// Cancels the accept that is armed.
+    pub(super) fn stop(&self) {
+        let mut state = self.state.borrow_mut();
+        let Some(key) = state.arm.filter(|_| !state.stopping) else {
+            return;
+        };
+        state.stopping = true;
+        drop(state);
+        self.driver.cancel(key);
+    }
+
+    fn arm(self: &Rc<Self>) -> Result<(), io::Error> {
+        if self.state.borrow().arm.is_some() {
+            return Ok(());
+        }
+        let key = self.driver.arm(AcceptMulti(Rc::clone(self)));
+        let key = key.map_err(|(_, cqe)| io::Error::from_raw_os_error(-cqe.res))?;
+        self.state.borrow_mut().arm = Some(key);
+        Ok(())
+    }
+
+    fn leave(&self, place: &mut Option<Place>) {
+        let Some(place) = place.take() else {
+            return;
+        };
+        let mut state = self.state.borrow_mut();
+        let own = state.waiters.leave(place);
+        let ready = !state.queue.is_empty() || state.arm.is_none();
+        let next = if ready { state.waiters.next() } else { None };
+        drop(state);
+        drop(own);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}
+
+impl Accepting<'_> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Fd>> {
+        if self.place.is_none() {
+            ready!(budget::spend(cx));
+        }
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(Pin::new(pause).poll(cx));
+                self.pause = None;
+            }
+            let mut state = self.listener.state.borrow_mut();
+            if state.waiters.may_go(self.place) {
+                if let Some(fd) = state.queue.pop_front() {
+                    state.exhausted = 0;
+                    drop(state);
+                    self.listener.leave(&mut self.place);
+                    return Poll::Ready(Ok(fd));
+                }
+                if let Some(errno) = state.error.take() {
+                    let failure = Failure::of(errno);
+                    if failure == Failure::NoDescriptor {
+                        self.pause = Some(sleep(state.backoff()));
+                    }
+                    drop(state);
+                    if failure == Failure::Fatal {
+                        self.listener.leave(&mut self.place);
+                        return Poll::Ready(Err(io::Error::from_raw_os_error(errno)));
+                    }
+                    continue;
+                }
+            }
+            drop(state);
+            let waker = cx.waker().clone();
+            let old = self
+                .listener
+                .state
+                .borrow_mut()
+                .waiters
+                .wait(&mut self.place, waker);
+            drop(old);
+            return match self.listener.arm() {
+                Ok(()) => Poll::Pending,
+                Err(e) => Poll::Ready(Err(e)),
+            };
+        }
+    }
+}
+
+impl Drop for Accepting<'_> {
+    fn drop(&mut self) {
+        if self.place.is_none() {
+            return;
+        }
+        self.listener.leave(&mut self.place);
+        if self.listener.state.borrow().waiters.is_empty() {
+            self.listener.stop();
+        }
+    }
+}
+
+impl State {
+    fn backoff(&mut self) -> Duration {
+        let wait = BACKOFF * (1 << self.exhausted.min(6));
+        self.exhausted += 1;
+        wait.min(BACKOFF_MAX)
+    }
+}
+
+/// What an error of accept means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Failure {
+    /// Of this one connection, or of nothing: go on.
+    Transient,
+    /// No descriptor or no memory for it: the connection stays in the backlog.
+    NoDescriptor,
+    Fatal,
+}
+
+impl Failure {
+    fn of(errno: i32) -> Failure {
+        match errno {
+            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => Failure::NoDescriptor,
+            // accept(2) passes on network errors that are already pending on the new socket, and
+            // ECANCELED is our own doing.
+            libc::ECONNABORTED
+            | libc::ECONNRESET
+            | libc::EPROTO
+            | libc::ENETDOWN
+            | libc::ENOPROTOOPT
+            | libc::EHOSTDOWN
+            | libc::ENONET
+            | libc::EHOSTUNREACH
+            | libc::EOPNOTSUPP
+            | libc::ENETUNREACH
+            | libc::EPERM
+            | libc::EINTR
+            | libc::EAGAIN
+            | libc::ECANCELED => Failure::Transient,
+            _ => Failure::Fatal,
+        }
+    }
+}
+
+impl Acceptor for Listener {
+    fn fd(&self) -> &Fd {
+        &self.fd
+    }
+
+    fn accepted(&self, connection: io::Result<Fd>) -> Item {
+        let mut state = self.state.borrow_mut();
+        match connection {
+            Ok(fd) => state.queue.push_back(fd),
+            Err(e) => state.error = e.raw_os_error(),
+        }
+        let stop = state.queue.len() >= QUEUE_MAX && !state.stopping;
+        state.stopping |= stop;
+        let wake = state.waiters.next();
+        Item { wake, stop }
+    }
+
+    fn accept_ended(&self) {
+        let mut state = self.state.borrow_mut();
+        state.arm = None;
+        state.stopping = false;
+        let next = state.waiters.next();
+        drop(state);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! `fill_buf()`, `fill_more()` and `consume()`: a parser's view of the inbox.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use corering_buffers::Lease;
+
+use super::Socket;
+use crate::driver::budget;
+use crate::net::waiters::Place;
+
+/// What a parser may ask the inbox to hold in one piece, bytes.
+const PIECE_MAX: usize = 16 * 1024 * 1024;
+
+/// The future of `fill_buf()`.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct FillBuf<'a> {
+    socket: &'a Rc<Socket>,
+    place: Option<Place>,
+}
+
+/// The future of `fill_more()`.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct FillMore<'a> {
+    socket: &'a Rc<Socket>,
+    place: Option<Place>,
+}
+
+impl<'a> FillBuf<'a> {
+    pub(crate) fn new(socket: &'a Rc<Socket>) -> Self {
+        let place = None;
+        FillBuf { socket, place }
+    }
+}
+
+impl<'a> FillMore<'a> {
+    pub(crate) fn new(socket: &'a Rc<Socket>) -> Self {
+        let place = None;
+        FillMore { socket, place }
+    }
+}
+
+impl Future for FillBuf<'_> {
+    type Output = io::Result<Lease>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.place.is_none() {
+            ready!(budget::spend(cx));
+        }
+        let side = ready!(this.socket.poll_inbox(&mut this.place, cx, true));
+        // A second handle on the same bytes: it keeps them, whatever happens to the inbox.
+        let piece = side.head().cloned();
+        let end = side.ended();
+        drop(side);
+        this.socket.leave_inbox(&mut this.place);
+        match (piece, end) {
+            (Some(piece), _) => Poll::Ready(Ok(piece)),
+            (None, Some(Err(e))) => Poll::Ready(Err(e)),
+            (None, _) => Poll::Ready(Ok(Lease::default())),
+        }
+    }
+}
+
+impl Drop for FillBuf<'_> {
+    fn drop(&mut self) {
+        self.socket.leave_inbox(&mut self.place);
+    }
+}
+
+impl Future for FillMore<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.place.is_none() {
+            ready!(budget::spend(cx));
+        }
+        let socket = this.socket;
+        ready!(socket.poll_longer(&mut this.place, cx));
+        let merged = socket.merge();
+        socket.leave_inbox(&mut this.place);
+        Poll::Ready(merged)
+    }
+}
+
+impl Drop for FillMore<'_> {
+    fn drop(&mut self) {
+        self.socket.leave_inbox(&mut self.place);
+    }
+}
+
+impl Socket {
+    /// Waits until more than the first piece is there, or until that can never be.
+    fn poll_longer(self: &Rc<Self>, place: &mut Option<Place>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut side = ready!(self.poll_inbox(place, cx, true));
+        let first = side.head().map_or(0, |head| head.len());
+        if side.len() > first || side.ended().is_some() || first >= PIECE_MAX {
+            return Poll::Ready(());
+        }
+        // Twice as much, so that a long piece is not merged byte by byte.
+        side.raise(2 * first);
+        self.stand_in_line(side, place, cx);
+        self.arm();
+        Poll::Pending
+    }
+
+    /// Makes one piece of the whole inbox.
+    fn merge(&self) -> io::Result<()> {
+        let mut side = self.recv.borrow_mut();
+        let first = side.head().map_or(0, |head| head.len());
+        if first >= PIECE_MAX {
+            let text = "the inbox holds 16 MiB in one piece: consume some of it";
+            return Err(io::Error::new(io::ErrorKind::OutOfMemory, text));
+        }
+        if side.len() == first {
+            return match side.ended() {
+                Some(Err(e)) => Err(e),
+                _ => Err(io::ErrorKind::UnexpectedEof.into()),
+            };
+        }
+        let mut whole = Vec::with_capacity(side.len());
+        while let Some(piece) = side.pop() {
+            whole.extend_from_slice(&piece);
+        }
+        side.push(Lease::from(whole));
+        Ok(())
+    }
+
+    /// Takes `n` bytes off the inbox.
+    pub(crate) fn consume(self: &Rc<Self>, n: usize) {
+        self.take_bytes(n, |_| {});
+    }
+
+    /// Takes `n` bytes off the inbox and returns a copy of them.
+    pub(crate) fn consume_to_vec(self: &Rc<Self>, n: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(n);
+        self.take_bytes(n, |piece| bytes.extend_from_slice(piece));
+        bytes
+    }
+
+    fn take_bytes(self: &Rc<Self>, mut n: usize, mut each: impl FnMut(&[u8])) {
+        let mut side = self.recv.borrow_mut();
+        assert!(
+            n <= side.len(),
+            "consume of more bytes than the inbox holds"
+        );
+        while n > 0 {
+            let mut piece = side.pop().expect("the inbox holds at least n bytes");
+            let part = n.min(piece.len());
+            each(&piece[..part]);
+            n -= part;
+            piece.advance(part);
+            if !piece.is_empty() {
+                side.unpop(piece);
+            }
+        }
+        let arm = side.wants_more();
+        drop(side);
+        if arm {
+            self.arm();
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What every stream socket is made of, written once.
+//!
+//! A stream has two sides that know nothing of each other. Each has a line of futures that wait
+//! ([`Waiters`]), and at most one op in flight:
+//!
+//! * the *receive side* ([`recv_side`]): an inbox of leases, filled by whatever receive is in
+//!   flight, a sticky end and a sticky error. Futures take from the inbox and wait on it; they own
+//!   no op, so dropping one loses nothing.
+//! * the *send side* ([`send_side`]): whether a send is in flight, and a sticky error. A send that
+//!   was submitted is committed: it runs to its end, whoever waits for it.
+//!
+//! An op in flight holds an `Rc<Socket>`, so the descriptor is closed after the last of them, and
+//! the buffers live until then. Dropping the user's handle only cancels the receive.
+
+mod close;
+mod fill;
+mod read;
+mod recv;
+mod recv_side;
+mod send_side;
+mod write;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::net::Shutdown;
+use std::rc::Rc;
+
+pub use self::fill::{FillBuf, FillMore};
+pub use self::read::Read;
+pub use self::recv::Recv;
+use self::recv_side::RecvSide;
+use self::send_side::SendSide;
+pub use self::write::{Write, WriteAll, WriteVectored, WriteZeroCopy};
+use crate::driver::Driver;
+use crate::ring::Fd;
+
+/// How long a committed send may go on when nobody holds its stream any more.
+const LINGER_NS: u64 = 10_000_000_000;
+
+/// A connected stream socket.
+pub(crate) struct Socket {
+    fd: Fd,
+    driver: Rc<Driver>,
+    recv: RefCell<RecvSide>,
+    send: RefCell<SendSide>,
+    handles: Cell<Handles>,
+}
+
+/// Which of the user's handles are there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Handles {
+    Whole,
+    Both,
+    Read,
+    Write,
+    None,
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("fd", &self.fd)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Socket {
+    /// A stream on a connected socket. Nothing is received before somebody asks.
+    pub(crate) fn new(fd: Fd, driver: Rc<Driver>) -> Rc<Socket> {
+        Rc::new(Socket {
+            fd,
+            driver,
+            recv: RefCell::default(),
+            send: RefCell::default(),
+            handles: Cell::new(Handles::Whole),
+        })
+    }
+
+    pub(crate) fn fd(&self) -> &Fd {
+        &self.fd
+    }
+
+    /// The user's handle is gone: cancels the receive and lets a committed send finish. Not so if it
+    /// was split into halves.
+    pub(crate) fn drop_whole(&self) {
+        if self.handles.get() == Handles::Whole {
+            self.abandon();
+        }
+    }
+
+    /// From now on there are two handles, or one again.
+    pub(crate) fn set_split(&self, split: bool) {
+        self.handles
+            .set(if split { Handles::Both } else { Handles::Whole });
+    }
+
+    /// The read half is gone.
+    pub(crate) fn drop_read_half(&self) {
+        match self.handles.get() {
+            Handles::Both => self.handles.set(Handles::Write),
+            Handles::Read => return self.abandon(),
+            _ => return,
+        }
+        self.stop_receiving();
+    }
+
+    /// The write half is gone.
+    pub(crate) fn drop_write_half(&self) {
+        match self.handles.get() {
+            Handles::Both => self.handles.set(Handles::Read),
+            Handles::Write => {}
+            _ => return,
+        }
+        self.shut_write_later();
+        if self.handles.get() == Handles::Write {
+            self.abandon();
+        }
+    }
+
+    fn abandon(&self) {
+        self.handles.set(Handles::None);
+        self.stop_receiving();
+        self.linger();
+    }
+
+    /// Shuts the write side down once the committed send has ended.
+    fn shut_write_later(&self) {
+        if !self.send.borrow_mut().shut_after_send() {
+            // Only an unconnected socket reports an error here, and nobody is left to hear it.
+            let _ = self.fd.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// Shuts down one or both sides, the write side after the sends that are committed.
+    pub(crate) async fn shutdown(self: &Rc<Self>, how: Shutdown) -> io::Result<()> {
+        if how != Shutdown::Read {
+            self.sends_done().await?;
+            self.send.borrow_mut().close();
+        }
+        self.fd.shutdown(how)
+    }
+}

@@ -1,0 +1,172 @@
+//! `read(buf)`: bytes copied from the inbox, or received straight into the caller's buffer.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use corering_buffers::{BufResult, Fill, IoBufMut};
+
+use super::Socket;
+use super::recv_side::DIRECT_FROM;
+use crate::driver::{Ticket, budget};
+use crate::net::waiters::Place;
+use crate::op;
+
+/// The future of `read(buf)`.
+#[must_use = "futures do nothing unless polled"]
+pub struct Read<'a, B: IoBufMut> {
+    socket: &'a Rc<Socket>,
+    place: Option<Place>,
+    state: State<B>,
+}
+
+enum State<B: IoBufMut> {
+    /// The bytes are to come from the inbox. The room in the buffer was asked for once.
+    Waiting(B, usize),
+    /// The kernel has the buffer.
+    Direct(Ticket<op::Recv<Socket, B>>),
+    Taken,
+}
+
+// The buffer is never pinned here: what is lent to the kernel lives in a slot.
+impl<B: IoBufMut> Unpin for Read<'_, B> {}
+
+impl<B: IoBufMut> std::fmt::Debug for Read<'_, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Read").finish_non_exhaustive()
+    }
+}
+
+impl<'a, B: IoBufMut> Read<'a, B> {
+    #[inline]
+    pub(crate) fn new(socket: &'a Rc<Socket>, mut buf: B) -> Self {
+        let (_, room) = buf.parts_mut();
+        Read {
+            socket,
+            place: None,
+            state: State::Waiting(buf, room),
+        }
+    }
+
+    /// Fills `buf` from the inbox.
+    #[inline]
+    fn take(&mut self, mut buf: B) -> BufResult<usize, B> {
+        let socket = self.socket;
+        let mut out = Fill::new(&mut buf);
+        let mut side = socket.recv.borrow_mut();
+        let end = side.ended().filter(|_| side.head().is_none());
+        while out.room() > 0
+            && let Some(mut lease) = side.pop()
+        {
+            let n = out.put(&lease);
+            if n < lease.len() {
+                lease.advance(n);
+                side.unpop(lease);
+            }
+        }
+        let arm = side.wants_more();
+        drop(side);
+        // Tells the buffer its length, which is user code.
+        let n = out.finish();
+        socket.leave_inbox(&mut self.place);
+        if arm {
+            socket.arm();
+        }
+        (end.unwrap_or(Ok(())).map(|()| n), buf)
+    }
+
+    /// Whether this read should go straight into its buffer, once nothing else is in flight.
+    #[inline]
+    fn wants_direct(&self, room: usize) -> bool {
+        let side = self.socket.recv.borrow();
+        side.direct && room >= DIRECT_FROM && side.waiters.may_go(self.place)
+    }
+
+    #[cold]
+    fn poll_direct(&mut self, cx: &mut Context<'_>) -> Poll<BufResult<usize, B>> {
+        let State::Direct(ticket) = &mut self.state else {
+            unreachable!("only called while the kernel has the buffer");
+        };
+        let output = ready!(ticket.poll(cx));
+        self.state = State::Taken;
+        self.socket.leave_inbox(&mut self.place);
+        Poll::Ready(output)
+    }
+
+    /// Submits the receive. The place in line is kept, so that nobody overtakes.
+    fn go_direct(&mut self, buf: B, cx: &mut Context<'_>) -> Poll<BufResult<usize, B>> {
+        let poll_first = !self.socket.recv.borrow().nonempty;
+        let socket = Rc::clone(self.socket);
+        let op = op::Recv {
+            socket,
+            buf,
+            poll_first,
+        };
+        drop(self.socket.go_direct());
+        match self.socket.driver.submit(op, cx) {
+            Ok(ticket) => {
+                self.state = State::Direct(ticket);
+                Poll::Pending
+            }
+            Err((op, cqe)) => Poll::Ready(crate::driver::Op::complete(op, cqe)),
+        }
+    }
+}
+
+impl<B: IoBufMut> Future for Read<'_, B> {
+    type Output = BufResult<usize, B>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let room = match &this.state {
+            State::Waiting(_, room) => *room,
+            State::Direct(_) => return this.poll_direct(cx),
+            State::Taken => panic!("polled after completion"),
+        };
+        if this.place.is_none() {
+            ready!(budget::spend(cx));
+        }
+        if room > 0 {
+            let direct = this.wants_direct(room);
+            match this.socket.poll_inbox(&mut this.place, cx, !direct) {
+                Poll::Ready(side) => drop(side),
+                Poll::Pending if direct && this.socket.disarm() => {
+                    let State::Waiting(buf, _) = std::mem::replace(&mut this.state, State::Taken)
+                    else {
+                        unreachable!("matched above");
+                    };
+                    return this.go_direct(buf, cx);
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let State::Waiting(buf, _) = std::mem::replace(&mut this.state, State::Taken) else {
+            unreachable!("matched above");
+        };
+        if room == 0 {
+            return Poll::Ready((Err(no_room()), buf));
+        }
+        Poll::Ready(this.take(buf))
+    }
+}
+
+impl<B: IoBufMut> Drop for Read<'_, B> {
+    #[inline]
+    fn drop(&mut self) {
+        // A direct receive is abandoned first: what it brings goes to the inbox.
+        if let State::Direct(_) = self.state {
+            self.state = State::Taken;
+        }
+        self.socket.leave_inbox(&mut self.place);
+    }
+}
+
+/// A read into an empty buffer would look like the end of the stream.
+#[cold]
+pub(crate) fn no_room() -> io::Error {
+    let text = "the buffer has no room: give it a capacity";
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}

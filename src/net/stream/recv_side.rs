@@ -1,0 +1,442 @@
+//! The receive side of a stream: its inbox, and the one receive that is in flight.
+//!
+//! | [`Arm`] | what the kernel has | ends by |
+//! |---|---|---|
+//! | `Idle` | nothing | a reader that finds the inbox empty, or below the low mark |
+//! | `Multi` | a multishot receive over the core's buffers | its final completion |
+//! | `Owned` | one receive into memory of our own, since there was no buffer | its completion |
+//! | `Direct` | one receive into a reader's buffer | its completion |
+//! | `Starved` | nothing, and the stream stands in the driver's line for buffers | [`Resume`] |
+
+use std::cell::RefMut;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use corering_buffers::Lease;
+
+use super::Socket;
+use crate::driver::{Item, Key, Resume};
+use crate::net::waiters::{Place, Waiters};
+use crate::op::{Receiver, RecvMulti, RecvOwned};
+use crate::ring::{Cqe, Fd};
+
+/// Bytes in the inbox at which the receive is cancelled.
+const HIGH_MARK: usize = 256 * 1024;
+/// Bytes in the inbox below which it is armed again.
+const LOW_MARK: usize = 64 * 1024;
+/// A receive that brought this much makes the stream read straight into the caller's buffer, if
+/// that has as much room: a copy costs more than arming a receive for each message.
+pub(super) const DIRECT_FROM: usize = 8 * 1024;
+/// A direct read that brought less ends that again.
+const DIRECT_UNTIL: i32 = 4 * 1024;
+/// What a receive without a provided buffer asks for, bytes.
+const OWNED_LEN: usize = 4 * 1024;
+
+/// What is in flight.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Arm {
+    #[default]
+    Idle,
+    Multi(Key),
+    Owned(Option<Key>),
+    Direct,
+    Starved,
+}
+
+/// How the stream has ended.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum End {
+    #[default]
+    Open,
+    Eof,
+    Failed(i32),
+}
+
+#[derive(Default)]
+pub(super) struct RecvSide {
+    /// The oldest bytes. Apart from the others, so that one message costs no allocation.
+    head: Option<Lease>,
+    rest: Option<Box<VecDeque<Lease>>>,
+    /// Bytes in `head` and `rest`.
+    bytes: usize,
+    pub(super) waiters: Waiters,
+    arm: Arm,
+    end: End,
+    /// Large messages come: see [`DIRECT_FROM`].
+    pub(super) direct: bool,
+    /// The last receive left something in the socket.
+    pub(super) nonempty: bool,
+    /// The receive was cancelled at the high mark.
+    paused: bool,
+    /// No receive is armed any more: the read half is gone.
+    closed: bool,
+    /// Bytes that the inbox may hold, if a reader asked for more than [`HIGH_MARK`] at once.
+    raised: usize,
+}
+
+impl RecvSide {
+    #[inline]
+    pub(super) fn push(&mut self, lease: Lease) {
+        self.bytes += lease.len();
+        match &self.head {
+            None => self.head = Some(lease),
+            Some(_) => self.rest.get_or_insert_default().push_back(lease),
+        }
+    }
+
+    /// Takes the oldest bytes.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<Lease> {
+        let lease = self.head.take()?;
+        self.bytes -= lease.len();
+        if let Some(rest) = &mut self.rest {
+            self.head = rest.pop_front();
+        }
+        Some(lease)
+    }
+
+    /// Puts back what is older than all the rest.
+    pub(super) fn unpop(&mut self, lease: Lease) {
+        self.bytes += lease.len();
+        if let Some(second) = self.head.replace(lease) {
+            self.rest.get_or_insert_default().push_front(second);
+        }
+    }
+
+    pub(super) fn head(&self) -> Option<&Lease> {
+        self.head.as_ref()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Lets the inbox grow to `len` bytes.
+    pub(super) fn raise(&mut self, len: usize) {
+        self.raised = self.raised.max(len);
+    }
+
+    fn high_mark(&self) -> usize {
+        self.raised.max(HIGH_MARK)
+    }
+
+    /// The end of the stream, once the inbox is empty: `None` while it is open.
+    #[inline]
+    pub(super) fn ended(&self) -> Option<io::Result<()>> {
+        match self.end {
+            End::Open => None,
+            End::Eof => Some(Ok(())),
+            End::Failed(errno) => Some(Err(io::Error::from_raw_os_error(errno))),
+        }
+    }
+
+    fn fail(&mut self, errno: i32) {
+        if self.end == End::Open {
+            self.end = End::Failed(errno);
+        }
+    }
+
+    pub(super) fn is_armed(&self) -> bool {
+        !matches!(self.arm, Arm::Idle | Arm::Starved)
+    }
+
+    /// Whether bytes that were taken make room for a receive that was cancelled at the high mark.
+    #[inline]
+    pub(super) fn wants_more(&self) -> bool {
+        self.paused && self.bytes < LOW_MARK
+    }
+
+    /// Moves the inbox into memory of our own, so that the core's buffers go back to the kernel.
+    fn copy_out(&mut self) {
+        self.head.iter_mut().for_each(Lease::make_owned);
+        self.rest
+            .iter_mut()
+            .flat_map(|rest| rest.iter_mut())
+            .for_each(Lease::make_owned);
+    }
+}
+
+impl Socket {
+    /// Waits in line until the inbox has something or the stream has ended. Ready: the caller is
+    /// the first in line and takes it. Pending: a receive is in flight, if `arm` asks for one.
+    #[inline]
+    pub(super) fn poll_inbox(
+        self: &Rc<Self>,
+        place: &mut Option<Place>,
+        cx: &Context<'_>,
+        arm: bool,
+    ) -> Poll<RefMut<'_, RecvSide>> {
+        let side = self.recv.borrow_mut();
+        if side.waiters.may_go(*place) && (side.head.is_some() || side.end != End::Open) {
+            return Poll::Ready(side);
+        }
+        self.stand_in_line(side, place, cx);
+        if arm {
+            self.arm_if_empty();
+        }
+        Poll::Pending
+    }
+
+    #[inline]
+    pub(super) fn stand_in_line<'a>(
+        &'a self,
+        mut side: RefMut<'a, RecvSide>,
+        place: &mut Option<Place>,
+        cx: &Context<'_>,
+    ) {
+        if !side.waiters.wakes(*place, cx) {
+            drop(side);
+            let waker = cx.waker().clone();
+            side = self.recv.borrow_mut();
+            let old = side.waiters.wait(place, waker);
+            if old.is_some() {
+                drop(side);
+                drop(old); // user code, so not while the side is borrowed
+            }
+        }
+    }
+
+    /// Arms a receive for whoever waits. What is there already has to be taken first.
+    #[inline]
+    fn arm_if_empty(self: &Rc<Self>) {
+        let side = self.recv.borrow();
+        let idle = side.arm == Arm::Idle && side.head.is_none();
+        drop(side);
+        if idle {
+            self.arm();
+        }
+    }
+
+    /// Leaves the line, and lets the next one go if there is something to take.
+    #[inline]
+    pub(super) fn leave_inbox(&self, place: &mut Option<Place>) {
+        let Some(place) = place.take() else {
+            return;
+        };
+        let mut side = self.recv.borrow_mut();
+        let own = side.waiters.leave(place);
+        let next = self.next_reader(&mut side);
+        drop(side);
+        drop(own);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+
+    /// Who goes next, if there is something to take or nothing in flight that would bring it.
+    #[inline]
+    fn next_reader(&self, side: &mut RecvSide) -> Option<Waker> {
+        if side.waiters.is_empty() {
+            return None;
+        }
+        let ready = side.head.is_some() || side.end != End::Open || !side.is_armed();
+        ready.then(|| side.waiters.next()).flatten()
+    }
+
+    /// Arms a receive, if none is in flight: a multishot one if there are buffers, else one into
+    /// memory of our own, else the stream stands in line for either.
+    #[cold]
+    pub(super) fn arm(self: &Rc<Self>) {
+        let mut side = self.recv.borrow_mut();
+        if side.is_armed() || side.end != End::Open {
+            return;
+        }
+        if side.closed {
+            side.fail(libc::ECANCELED);
+            return;
+        }
+        side.paused = false;
+        drop(side);
+        let arm = if self.driver.buffers().available() > 0 {
+            match self.driver.arm(RecvMulti(Rc::clone(self))) {
+                Ok(key) => Arm::Multi(key),
+                Err((_, cqe)) => return self.refused(cqe),
+            }
+        } else {
+            self.arm_owned()
+        };
+        self.recv.borrow_mut().arm = arm;
+    }
+
+    fn arm_owned(self: &Rc<Self>) -> Arm {
+        if !self.driver.borrow_bytes(OWNED_LEN) {
+            self.driver.starve(Rc::clone(self) as Rc<dyn Resume>);
+            return Arm::Starved;
+        }
+        // The op frees the side when it ends, so the side must know of it before.
+        self.recv.borrow_mut().arm = Arm::Owned(None);
+        let op = RecvOwned {
+            socket: Rc::clone(self),
+            driver: Rc::clone(&self.driver),
+            buf: Vec::with_capacity(OWNED_LEN),
+        };
+        match self.driver.submit_detached(op) {
+            Some(key) => Arm::Owned(Some(key)),
+            None => self.recv.borrow().arm,
+        }
+    }
+
+    /// A receive could not even be submitted: the runtime is gone.
+    fn refused(&self, cqe: Cqe) {
+        self.recv.borrow_mut().fail(-cqe.res);
+    }
+
+    /// Cancels the receive that is in flight.
+    pub(super) fn stop_receiving(&self) {
+        let mut side = self.recv.borrow_mut();
+        side.closed = true;
+        let arm = side.arm;
+        drop(side);
+        if let Arm::Multi(key) | Arm::Owned(Some(key)) = arm {
+            self.driver.cancel(key);
+        }
+    }
+
+    /// Waits until no receive is in flight.
+    pub(super) async fn receive_done(self: &Rc<Self>) {
+        let mut waiting = Waiting {
+            socket: self,
+            place: None,
+        };
+        std::future::poll_fn(|cx| waiting.poll(cx)).await;
+    }
+
+    /// Cancels a multishot receive so that a direct one may follow. True if nothing is in flight.
+    pub(super) fn disarm(&self) -> bool {
+        let side = self.recv.borrow();
+        let arm = side.arm;
+        let paused = side.paused;
+        drop(side);
+        if let Arm::Multi(key) = arm
+            && !paused
+        {
+            self.recv.borrow_mut().paused = true;
+            self.driver.cancel(key);
+        }
+        arm == Arm::Idle
+    }
+
+    /// A direct receive is in flight from now on. Its reader, the first in line, is woken by the op
+    /// and not by the line, so the waker that it left there is given back.
+    pub(super) fn go_direct(&self) -> Option<Waker> {
+        let mut side = self.recv.borrow_mut();
+        side.arm = Arm::Direct;
+        side.paused = false;
+        side.waiters.next()
+    }
+
+    fn wake_reader(&self) {
+        let mut side = self.recv.borrow_mut();
+        let next = self.next_reader(&mut side);
+        drop(side);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}
+
+/// Waits for the receive in flight without wanting what it brings.
+struct Waiting<'a> {
+    socket: &'a Rc<Socket>,
+    place: Option<Place>,
+}
+
+impl Waiting<'_> {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let side = self.socket.recv.borrow_mut();
+        if !side.is_armed() {
+            return Poll::Ready(());
+        }
+        self.socket.stand_in_line(side, &mut self.place, cx);
+        Poll::Pending
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.socket.leave_inbox(&mut self.place);
+    }
+}
+
+impl Receiver for Socket {
+    #[inline]
+    fn fd(&self) -> &Fd {
+        &self.fd
+    }
+
+    #[inline]
+    fn received(&self, cqe: Cqe, lease: Option<Lease>) -> Item {
+        let side = &mut *self.recv.borrow_mut();
+        let mut stop = false;
+        if let Some(mut lease) = lease {
+            side.direct |= cqe.res >= DIRECT_FROM as i32;
+            side.nonempty = cqe.sock_nonempty();
+            // The kernel must not run out of buffers because somebody reads slowly.
+            if self.driver.buffers().is_low() {
+                lease.make_owned();
+                side.copy_out();
+            }
+            side.push(lease);
+            stop = side.bytes >= side.high_mark() && !side.paused;
+            side.paused |= stop;
+        } else if cqe.res == 0 {
+            side.end = End::Eof;
+        } else if cqe.res != -libc::ENOBUFS && !(cqe.res == -libc::ECANCELED) {
+            side.fail(-cqe.res);
+        }
+        if !cqe.is_more() {
+            side.arm = Arm::Idle;
+        }
+        Item {
+            wake: self.next_reader(side),
+            stop,
+        }
+    }
+
+    fn receive_ended(self: Rc<Self>, cqe: Cqe) {
+        // Whoever waits has been woken, and arms again. A lack of buffers is no error, but without
+        // a reader there is no hurry.
+        let _ = cqe;
+    }
+
+    fn received_directly(&self, cqe: Cqe) {
+        let mut side = self.recv.borrow_mut();
+        side.arm = Arm::Idle;
+        side.nonempty = cqe.sock_nonempty();
+        side.direct &= cqe.res >= DIRECT_UNTIL;
+        match cqe.res {
+            0 => side.end = End::Eof,
+            ..0 if cqe.res != -libc::ECANCELED => side.fail(-cqe.res),
+            _ => {}
+        }
+        drop(side);
+        self.wake_reader();
+    }
+
+    fn received_late(&self, bytes: io::Result<Bytes>) {
+        let mut side = self.recv.borrow_mut();
+        side.arm = Arm::Idle;
+        match bytes {
+            Ok(bytes) if bytes.is_empty() => side.end = End::Eof,
+            Ok(bytes) => side.push(Lease::from(bytes)),
+            Err(e) if e.raw_os_error() == Some(libc::ECANCELED) => {}
+            Err(e) => side.fail(e.raw_os_error().unwrap_or(libc::EIO)),
+        }
+        drop(side);
+        self.wake_reader();
+    }
+}
+
+impl Resume for Socket {
+    fn resume(self: Rc<Self>) {
+        let mut side = self.recv.borrow_mut();
+        if side.arm == Arm::Starved {
+            side.arm = Arm::Idle;
+        }
+        drop(side);
+        self.wake_reader();
+    }
+}

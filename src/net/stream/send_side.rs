@@ -1,0 +1,177 @@
+//! The send side of a stream: the one send that is in flight, and who waits for it.
+//!
+//! `busy` is set by the future that submits a send, and cleared by the send itself when it has
+//! ended for good ([`Sender::sent`]), so it does not matter whether the future is still there.
+
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::{Handles, LINGER_NS, Socket};
+use crate::driver::{Driver, Key};
+use crate::net::waiters::{Place, Waiters};
+use crate::op::Sender;
+use crate::ring::Fd;
+
+#[derive(Default)]
+pub(super) struct SendSide {
+    /// A send is in flight, or between two of its submissions.
+    busy: bool,
+    /// The write side was shut down, or is going to be.
+    closed: bool,
+    /// The write side is to be shut down when the send has ended.
+    shut_after: bool,
+    /// The errno that ended the side. It stays.
+    error: Option<i32>,
+    waiters: Waiters,
+    /// The op of the send that is in flight, to be cancelled if it lingers too long.
+    key: Option<Key>,
+}
+
+impl SendSide {
+    /// Remembers that the side is to be shut down. False if that can be done at once.
+    pub(super) fn shut_after_send(&mut self) -> bool {
+        self.closed = true;
+        self.shut_after = self.busy;
+        self.busy
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    #[inline]
+    fn refusal(&self) -> Option<i32> {
+        self.error.or(self.closed.then_some(libc::EPIPE))
+    }
+}
+
+impl Socket {
+    /// Waits in line until no send is in flight. Then it is the caller's turn, and the side is busy
+    /// until [`Sender::sent`]. `Err` is the errno with which the turn ends at once.
+    #[inline]
+    pub(super) fn poll_turn(
+        &self,
+        place: &mut Option<Place>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), i32>> {
+        let mut side = self.send.borrow_mut();
+        if !side.busy && side.waiters.may_go(*place) {
+            side.busy = true;
+            side.key = None;
+            return Poll::Ready(side.refusal().map_or(Ok(()), Err));
+        }
+        drop(side);
+        self.wait_turn(place, cx);
+        Poll::Pending
+    }
+
+    #[cold]
+    fn wait_turn(&self, place: &mut Option<Place>, cx: &Context<'_>) {
+        let waker = cx.waker().clone();
+        let old = self.send.borrow_mut().waiters.wait(place, waker);
+        drop(old);
+    }
+
+    /// Leaves the line, and lets the next one go.
+    #[inline]
+    pub(super) fn leave_line(&self, place: &mut Option<Place>) {
+        let Some(place) = place.take() else {
+            return;
+        };
+        let mut side = self.send.borrow_mut();
+        let own = side.waiters.leave(place);
+        let next = if side.busy { None } else { side.waiters.next() };
+        drop(side);
+        drop(own);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+
+    /// The send's op, once it is in flight.
+    #[inline]
+    pub(super) fn in_flight(&self, key: Key) {
+        self.send.borrow_mut().key = Some(key);
+    }
+
+    /// Gives a committed send of an abandoned stream its last ten seconds.
+    pub(super) fn linger(&self) {
+        let side = self.send.borrow();
+        let key = side.key.filter(|_| side.busy);
+        drop(side);
+        if let Some(key) = key {
+            self.driver.linger(key, self.driver.now_ns() + LINGER_NS);
+        }
+    }
+
+    /// Waits until no send is in flight; the error that ended the side, if one did.
+    pub(super) async fn sends_done(&self) -> io::Result<()> {
+        let mut waiting = Waiting {
+            socket: self,
+            place: None,
+        };
+        std::future::poll_fn(|cx| waiting.poll(cx)).await
+    }
+}
+
+/// Waits for the send in flight without wanting a turn.
+struct Waiting<'a> {
+    socket: &'a Socket,
+    place: Option<Place>,
+}
+
+impl Waiting<'_> {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let side = self.socket.send.borrow();
+        if !side.busy && side.waiters.may_go(self.place) {
+            let error = side.error.map(io::Error::from_raw_os_error);
+            return Poll::Ready(error.map_or(Ok(()), Err));
+        }
+        drop(side);
+        self.socket.wait_turn(&mut self.place, cx);
+        Poll::Pending
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.socket.leave_line(&mut self.place);
+    }
+}
+
+impl Sender for Socket {
+    #[inline]
+    fn fd(&self) -> &Fd {
+        &self.fd
+    }
+
+    fn driver(&self) -> &Rc<Driver> {
+        &self.driver
+    }
+
+    fn continued(&self, key: Key) {
+        self.in_flight(key);
+        if self.handles.get() == Handles::None {
+            self.linger();
+        }
+    }
+
+    #[inline]
+    fn sent(&self, result: &io::Result<usize>) {
+        let mut side = self.send.borrow_mut();
+        side.busy = false;
+        if let Err(e) = result {
+            side.error = side.error.or(e.raw_os_error()).or(Some(libc::EIO));
+        }
+        let shut = std::mem::take(&mut side.shut_after);
+        let next = side.waiters.next();
+        drop(side);
+        if shut {
+            self.shut_write_later();
+        }
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! TCP listeners, streams, and sockets that are to become either.
+
+mod halves;
+mod listener;
+mod socket;
+mod stream;
+
+pub use self::halves::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
+pub use self::listener::{Accept, TcpListener};
+pub use self::socket::TcpSocket;
+pub use self::stream::TcpStream;

@@ -1,0 +1,127 @@
+//! Who waits at one side of a resource, in order of arrival.
+//!
+//! The first in line alone may take what comes, so that two readers of one stream are served in
+//! order, and nobody who comes later overtakes. One waiter costs no allocation.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::task::{Context, Waker};
+
+/// A place in the line. The future that holds one must give it back with [`Waiters::leave`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Place(NonZeroU32);
+
+/// The line.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    first: Option<(Place, Option<Waker>)>,
+    rest: Option<Box<VecDeque<(Place, Option<Waker>)>>>,
+    last: u32,
+}
+
+impl Waiters {
+    /// Whether the holder of `place` may take what is there. Somebody without a place may if nobody
+    /// waits.
+    #[inline]
+    pub(crate) fn may_go(&self, place: Option<Place>) -> bool {
+        match &self.first {
+            Some((first, _)) => Some(*first) == place,
+            None => true,
+        }
+    }
+
+    /// Whether anybody waits.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Stores a waker at `place`, or at the end of the line. Returns the waker that it replaces:
+    /// dropping that may run user code, so the caller does it when nothing is borrowed.
+    #[inline]
+    pub(crate) fn wait(&mut self, place: &mut Option<Place>, waker: Waker) -> Option<Waker> {
+        let Some(own) = *place else {
+            let new = self.next_place();
+            *place = Some(new);
+            match &self.first {
+                None => self.first = Some((new, Some(waker))),
+                Some(_) => {
+                    let rest = self.rest.get_or_insert_default();
+                    rest.push_back((new, Some(waker)));
+                }
+            }
+            return None;
+        };
+        self.at(own).and_then(|stored| stored.replace(waker))
+    }
+
+    /// Whether the waker at `place` already wakes the task of `cx`.
+    #[inline]
+    pub(crate) fn wakes(&mut self, place: Option<Place>, cx: &Context<'_>) -> bool {
+        let stored = place.and_then(|place| self.at(place));
+        stored.is_some_and(|waker| waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())))
+    }
+
+    /// Takes the waker of the first in line, who keeps the place.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<Waker> {
+        self.first.as_mut()?.1.take()
+    }
+
+    /// Gives a place back, with the waker that was stored there.
+    #[inline]
+    pub(crate) fn leave(&mut self, place: Place) -> Option<Waker> {
+        match &mut self.first {
+            Some((first, waker)) if *first == place => {
+                let waker = waker.take();
+                self.first = self.rest.as_mut().and_then(|rest| rest.pop_front());
+                waker
+            }
+            _ => {
+                let rest = self.rest.as_mut()?;
+                let index = rest.iter().position(|(other, _)| *other == place)?;
+                rest.remove(index)?.1
+            }
+        }
+    }
+
+    #[inline]
+    fn at(&mut self, place: Place) -> Option<&mut Option<Waker>> {
+        if let Some((first, waker)) = &mut self.first
+            && *first == place
+        {
+            return Some(waker);
+        }
+        let rest = self.rest.as_mut()?;
+        rest.iter_mut()
+            .find(|(other, _)| *other == place)
+            .map(|(_, waker)| waker)
+    }
+
+    fn next_place(&mut self) -> Place {
+        self.last = self.last.wrapping_add(1).max(1);
+        Place(NonZeroU32::new(self.last).expect("at least 1"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_in_line_goes_first_and_leaving_moves_the_line_up() {
+        let mut line = Waiters::default();
+        let (mut a, mut b, mut c) = (None, None, None);
+        assert!(line.may_go(None));
+        for place in [&mut a, &mut b, &mut c] {
+            line.wait(place, Waker::noop().clone());
+        }
+        assert!(line.may_go(a) && !line.may_go(b) && !line.may_go(None));
+        line.leave(b.unwrap());
+        line.leave(a.unwrap());
+        assert!(line.may_go(c) && !line.may_go(None));
+        assert!(line.next().is_some() && line.next().is_none());
+        line.leave(c.unwrap());
+        assert!(line.is_empty() && line.may_go(None));
+    }
+}
