@@ -1,0 +1,159 @@
+//! How a file is opened.
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::file::File;
+use crate::driver::{Driver, Op};
+use crate::op;
+
+/// How a file is opened, as in [`std::fs::OpenOptions`].
+///
+/// # Examples
+///
+/// ```
+/// use corering::fs::OpenOptions;
+///
+/// # fn main() -> std::io::Result<()> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("log");
+/// # corering::Runtime::new()?.block_on(async {
+/// let log = OpenOptions::new().write(true).create_new(true).open(&path).await?;
+/// log.write_at("first", 0).await.0?;
+/// log.sync_all().await
+/// # })
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    read: bool,
+    write: bool,
+    truncate: bool,
+    create: bool,
+    create_new: bool,
+    mode: u32,
+    custom_flags: i32,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        OpenOptions::new()
+    }
+}
+
+impl OpenOptions {
+    /// All switched off.
+    pub fn new() -> OpenOptions {
+        OpenOptions {
+            read: false,
+            write: false,
+            truncate: false,
+            create: false,
+            create_new: false,
+            mode: 0o666,
+            custom_flags: 0,
+        }
+    }
+
+    /// Opens for reading.
+    pub fn read(&mut self, on: bool) -> &mut Self {
+        self.read = on;
+        self
+    }
+
+    /// Opens for writing.
+    pub fn write(&mut self, on: bool) -> &mut Self {
+        self.write = on;
+        self
+    }
+
+    /// Empties the file.
+    pub fn truncate(&mut self, on: bool) -> &mut Self {
+        self.truncate = on;
+        self
+    }
+
+    /// Makes the file if there is none.
+    pub fn create(&mut self, on: bool) -> &mut Self {
+        self.create = on;
+        self
+    }
+
+    /// Makes the file, and fails if there is one.
+    pub fn create_new(&mut self, on: bool) -> &mut Self {
+        self.create_new = on;
+        self
+    }
+
+    /// The permissions of a file that is made, less the process's umask. 0o666 by default.
+    pub fn mode(&mut self, mode: u32) -> &mut Self {
+        self.mode = mode;
+        self
+    }
+
+    /// More flags of `open(2)`, such as `O_DIRECT`. Those of the access mode are ignored.
+    pub fn custom_flags(&mut self, flags: i32) -> &mut Self {
+        self.custom_flags = flags;
+        self
+    }
+
+    /// Opens `path`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`, `EACCES`, `EEXIST`, `EMFILE`, and others as in the source. `InvalidInput` for a path
+    /// with a NUL, and for options that ask for nothing. `NotConnected`: no runtime runs on this
+    /// thread.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future closes the file if it is opened all the same. A file that was made or
+    /// emptied stays so.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_OPENAT`, since 5.6.
+    ///
+    /// # Source
+    ///
+    /// [`open(2)`](https://man7.org/linux/man-pages/man2/open.2.html)
+    #[doc(alias = "IORING_OP_OPENAT")]
+    pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
+        let driver = Driver::current()?;
+        let open = op::Open {
+            path: CString::new(path.as_ref().as_os_str().as_bytes())?,
+            flags: self.flags()?,
+            mode: self.mode,
+        };
+        let fd = open.submit(&driver).await?;
+        Ok(File::new(fd, driver))
+    }
+
+    fn flags(&self) -> io::Result<i32> {
+        let access = match (self.read, self.write) {
+            (true, false) => libc::O_RDONLY,
+            (false, true) => libc::O_WRONLY,
+            (true, true) => libc::O_RDWR,
+            (false, false) => return Err(invalid("neither read nor write was asked for")),
+        };
+        if !self.write && (self.truncate || self.create || self.create_new) {
+            return Err(invalid(
+                "a file is made or emptied only when it is opened for writing",
+            ));
+        }
+        let creation = match (self.create, self.create_new, self.truncate) {
+            (_, true, _) => libc::O_CREAT | libc::O_EXCL,
+            (true, _, true) => libc::O_CREAT | libc::O_TRUNC,
+            (true, _, false) => libc::O_CREAT,
+            (false, _, true) => libc::O_TRUNC,
+            (false, _, false) => 0,
+        };
+        Ok(access | creation | self.custom_flags & !libc::O_ACCMODE)
+    }
+}
+
+fn invalid(text: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
