@@ -302,11 +302,16 @@ impl BufRing {
         self.available.set(self.available.get() - 1);
     }
 
-    /// One more lease of a buffer that has one: it was split.
+    /// One more lease of a buffer that has one: it was split or cloned.
+    ///
+    /// # Panics
+    ///
+    /// If there are 2³⁰ of them: only who forgets leases gets there, and the count must not run over.
     #[inline]
     pub(crate) fn retain(&self, bid: u16) {
         let state = &self.slots[usize::from(bid)].state;
         debug_assert!(state.get() & !HELD > 0, "buffer {bid} has no lease");
+        assert!(state.get() & !HELD < HELD >> 1, "too many leases of one buffer");
         state.set(state.get() + 1);
     }
 

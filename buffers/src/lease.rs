@@ -3,8 +3,8 @@
 //! # Invariants
 //!
 //! A ring chunk owns the bytes `ptr..ptr + len`, which lie in a range of a ring buffer that is
-//! counted once in the buffer's state for exactly this chunk; no other chunk and no entry of the
-//! ring names them. It gives the count back once, when dropped. So the bytes do not change while
+//! counted once in the buffer's state for exactly this chunk; no entry of the ring names them, and
+//! no other chunk but its clones. It gives the count back once, when dropped. So the bytes do not change while
 //! it lives, and its `Rc` keeps them mapped.
 #![allow(unsafe_code)]
 
@@ -171,6 +171,27 @@ impl RingChunk {
         };
         self.advance(n);
         front
+    }
+}
+
+/// A second handle on the same bytes, without a copy. A buffer of the ring goes back when both are
+/// gone.
+impl Clone for Lease {
+    #[inline]
+    fn clone(&self) -> Lease {
+        let chunk = match &self.chunk {
+            Chunk::Ring(chunk) => {
+                chunk.ring.retain(chunk.bid);
+                Chunk::Ring(RingChunk {
+                    ring: Rc::clone(&chunk.ring),
+                    ptr: chunk.ptr,
+                    len: chunk.len,
+                    bid: chunk.bid,
+                })
+            }
+            Chunk::Owned(bytes) => Chunk::Owned(bytes.clone()),
+        };
+        Lease { chunk }
     }
 }
 

@@ -20,30 +20,34 @@ use super::{
 
 /// What all tasks have in common. A task is known by a pointer to it, which came from the whole
 /// allocation and must keep its provenance: never make one from a `&Header`.
+///
+/// The order is what a poll touches, last, next to the future: one or two cache lines.
+#[repr(C)]
 pub(super) struct Header {
     /// `QUEUED`, `WAKE`, `MERGED` and the others' count.
     pub(super) word: AtomicUsize,
     /// Next in the foreign queue. Belongs to who set `QUEUED`, and after the push to the owner,
     /// until it clears `QUEUED`.
     link: UnsafeCell<*const Header>,
+    own: UnsafeCell<Own>,
     /// From `Arc::into_raw`: a count of the core's, given back when the task is freed.
     pub(super) core: *const Core,
     pub(super) vtable: &'static VTable,
-    own: UnsafeCell<Own>,
     pub(super) life: Life,
 }
 
 /// What only the owner thread touches, and only briefly: no user code runs meanwhile.
+#[repr(C)]
 pub(super) struct Own {
+    /// Who waits for the output.
+    pub(super) joiner: Option<Waker>,
+    /// Neighbours in the list of all tasks.
+    pub(super) before: *const Header,
+    pub(super) after: *const Header,
     /// References counted by the owner. Zero if and only if `MERGED` is set.
     pub(super) local: usize,
     /// Next in the run queue.
     pub(super) next: *const Header,
-    /// Neighbours in the list of all tasks.
-    pub(super) before: *const Header,
-    pub(super) after: *const Header,
-    /// Who waits for the output.
-    pub(super) joiner: Option<Waker>,
     pub(super) flags: u8,
 }
 

@@ -1,15 +1,19 @@
 //! Tasks of one core: spawning, waking, joining. Knows no I/O.
 
+pub(crate) mod blocking;
 mod cell;
 mod error;
 mod join;
 mod loom;
 mod queue;
 mod state;
+#[cfg(test)]
+mod tests;
 mod waker;
 mod yield_now;
 
 pub use self::{
+    blocking::{BlockingHandle, spawn_blocking},
     error::JoinError,
     join::JoinHandle,
     yield_now::{YieldNow, yield_now},

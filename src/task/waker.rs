@@ -53,6 +53,14 @@ pub(crate) fn wake_own(waker: Waker) -> Result<(), Waker> {
     Ok(())
 }
 
+/// A waker of the handle's task.
+#[cfg(test)]
+pub(super) fn of<T>(handle: &super::JoinHandle<T>) -> Waker {
+    // SAFETY: borrows the handle's reference; never dropped.
+    let waker = ManuallyDrop::new(unsafe { from_reference(handle.task()) });
+    Waker::clone(&waker)
+}
+
 unsafe fn clone(data: *const ()) -> RawWaker {
     let header = data.cast::<Header>();
     // SAFETY: the waker is a reference.

@@ -31,7 +31,10 @@ impl Tasks {
             // SAFETY: owner thread. `Main` ends the task, and takes its output, before this returns
             // or unwinds: the future, a borrow, and the output are not used longer than here.
             let handle = unsafe { spawn_on(core, future) };
-            let mut main = Main { core: &self.core, handle };
+            let mut main = Main {
+                core: &self.core,
+                handle,
+            };
             loop {
                 self.run_batch(&mut before_each);
                 if let Some(outcome) = main.handle.take() {

@@ -111,21 +111,12 @@ impl Tasks {
         let _running = Running::new(core);
         // SAFETY: owner thread; each task is handed over with `QUEUED`.
         unsafe { core.foreign.take(|task| waker::arrive(task)) };
-        // SAFETY: owner thread.
-        let last = unsafe { core.owned(|owned| owned.last()) };
+        let mut batch = Batch::new(core);
         let mut polls = 0;
-        loop {
-            // SAFETY: owner thread; `run` clears `SCHEDULED`.
-            let task = unsafe { core.owned(|owned| owned.pop()) };
-            if task.is_null() {
-                break;
-            }
+        while let Some(task) = batch.pop() {
             // SAFETY: owner thread; it came from the run queue, and `_running` keeps the task from
             // being polled within its own poll.
             polls += usize::from(unsafe { core.run(task, &mut before_each) });
-            if task == last {
-                break;
-            }
         }
         // SAFETY: owner thread.
         unsafe { core.owned(|owned| owned.polls += polls as u64) };
@@ -359,12 +350,8 @@ impl Core {
         }
         // No user code runs from here on.
         // 2. The run queue holds complete tasks only: the runtime's references go.
-        loop {
-            // SAFETY: owner thread; `run` clears `SCHEDULED`.
-            let task = unsafe { self.owned(|owned| owned.pop()) };
-            if task.is_null() {
-                break;
-            }
+        let mut batch = Batch::new(self);
+        while let Some(task) = batch.pop() {
             // SAFETY: owner thread, and `running`.
             unsafe { self.run(task, || {}) };
         }
@@ -395,6 +382,47 @@ struct Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         replace_current(self.before);
+    }
+}
+
+/// The tasks that were ready when a batch began. What is not run goes back, if a panic ends it.
+struct Batch<'a> {
+    core: &'a Core,
+    first: *const Header,
+    last: *const Header,
+}
+
+impl<'a> Batch<'a> {
+    #[inline(always)]
+    fn new(core: &'a Core) -> Self {
+        // SAFETY: callers are methods of `Tasks`, hence on the owner thread.
+        let (first, last) = unsafe { core.owned(|owned| owned.take()) };
+        Self { core, first, last }
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) -> Option<*const Header> {
+        let task = self.first;
+        if task.is_null() {
+            return None;
+        }
+        // SAFETY: owner thread; a scheduled task is kept by the runtime's reference. Read now: when
+        // the task is run it may be scheduled anew.
+        self.first = unsafe { (*task).own(|own| own.next) };
+        Some(task)
+    }
+}
+
+impl Drop for Batch<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if !self.first.is_null() {
+            // SAFETY: owner thread; what is left was taken and not run.
+            unsafe {
+                self.core
+                    .owned(|owned| owned.put_back(self.first, self.last))
+            };
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! that neither a wake nor a spawn allocates here.
 #![allow(unsafe_code)]
 
-use std::ptr::null;
+use std::{mem::replace, ptr::null};
 
 use super::super::{cell::Header, state::ENDED};
 
@@ -57,27 +57,26 @@ impl Owned {
         self.tail = task;
     }
 
-    /// The oldest task of the run queue, or null.
-    ///
-    /// # Safety
-    /// Owner thread. The caller clears `SCHEDULED`.
+    /// Takes the whole run queue: its oldest and its newest task, or nulls. The links stay.
     #[inline(always)]
-    pub(super) unsafe fn pop(&mut self) -> *const Header {
-        let task = self.head;
-        if !task.is_null() {
-            // SAFETY: a scheduled task is kept by the runtime's reference.
-            self.head = unsafe { (*task).own(|own| own.next) };
-            if self.head.is_null() {
-                self.tail = null();
-            }
-        }
-        task
+    pub(super) fn take(&mut self) -> (*const Header, *const Header) {
+        (
+            replace(&mut self.head, null()),
+            replace(&mut self.tail, null()),
+        )
     }
 
-    /// The newest task of the run queue, or null.
-    #[inline(always)]
-    pub(super) fn last(&self) -> *const Header {
-        self.tail
+    /// Puts a part of what was taken back in front.
+    ///
+    /// # Safety
+    /// Owner thread; the chain from `first` to `last` was taken, and none of it was run.
+    pub(super) unsafe fn put_back(&mut self, first: *const Header, last: *const Header) {
+        // SAFETY: a scheduled task is kept by the runtime's reference.
+        unsafe { (*last).own(|own| own.next = self.head) };
+        self.head = first;
+        if self.tail.is_null() {
+            self.tail = last;
+        }
     }
 
     #[inline(always)]

@@ -1,0 +1,145 @@
+//! How a runtime is made.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::core::{Core, Settings};
+use super::spin::{self, Spin};
+use super::{Runtime, cgroup};
+use crate::ring;
+
+/// Runtimes of this process that are there now.
+static RUNTIMES: AtomicUsize = AtomicUsize::new(0);
+
+/// One runtime, counted until it is dropped.
+#[derive(Debug)]
+pub(super) struct Counted(());
+
+impl Counted {
+    fn new() -> Counted {
+        RUNTIMES.fetch_add(1, Ordering::Relaxed);
+        Counted(())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        RUNTIMES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Makes a [`Runtime`].
+///
+/// # Examples
+///
+/// ```
+/// use corering::runtime::{Builder, Spin};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let runtime = Builder::new().ring_entries(512).spin(Spin::Never).build()?;
+/// runtime.block_on(async {});
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it builds"]
+pub struct Builder {
+    entries: u32,
+    cq_entries: Option<u32>,
+    spin: Option<Spin>,
+    spin_limit: Duration,
+    teardown_limit: Duration,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Builder::new()
+    }
+}
+
+impl Builder {
+    /// The defaults, which the methods name.
+    pub fn new() -> Builder {
+        Builder {
+            entries: 256,
+            cq_entries: None,
+            spin: None,
+            spin_limit: spin::LIMIT,
+            teardown_limit: Duration::from_secs(5),
+        }
+    }
+
+    /// Entries of the submission queue, rounded up to a power of two. It bounds one batch, not what
+    /// is in flight. 256 by default; less if there is not enough locked memory.
+    pub fn ring_entries(mut self, entries: u32) -> Self {
+        self.entries = entries;
+        self
+    }
+
+    /// Entries of the completion queue. Completions beyond it are kept by the kernel, at the cost of
+    /// an allocation each, and multishot receives end and are armed again. Eight times the
+    /// submission queue by default.
+    pub fn completion_entries(mut self, entries: u32) -> Self {
+        self.cq_entries = Some(entries);
+        self
+    }
+
+    /// Whether to look for completions in user space before sleeping. [`Spin::Adaptive`] by default;
+    /// [`Spin::Never`] under a control group's CPU quota, and where the process may use fewer
+    /// processors than it has runtimes.
+    pub fn spin(mut self, spin: Spin) -> Self {
+        self.spin = Some(spin);
+        self
+    }
+
+    /// How long to spin at most. 50 µs by default.
+    pub fn spin_limit(mut self, limit: Duration) -> Self {
+        self.spin_limit = limit;
+        self
+    }
+
+    /// How long dropping the runtime waits for the kernel to end its ops before it leaks their
+    /// memory. 5 s by default.
+    pub fn teardown_limit(mut self, limit: Duration) -> Self {
+        self.teardown_limit = limit;
+        self
+    }
+
+    /// Builds the runtime, for the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// An [`Unavailable`](super::Unavailable) that names the cause and what to do about it:
+    /// `PermissionDenied` (a sysctl or a seccomp filter forbids io_uring), `Unsupported` (the kernel
+    /// is older than 6.1, or has no io_uring), `OutOfMemory` (the limit of locked memory);
+    /// otherwise `EMFILE` or `ENFILE`.
+    ///
+    /// # Kernel
+    ///
+    /// Linux 6.1 or later.
+    pub fn build(&self) -> io::Result<Runtime> {
+        let counted = Counted::new();
+        let config = ring::Config {
+            entries: self.entries,
+            cq_entries: self.cq_entries.unwrap_or(self.entries.saturating_mul(8)),
+        };
+        let settings = Settings {
+            spin: self.spin.unwrap_or_else(default_spin),
+            spin_limit: self.spin_limit,
+            teardown_limit: self.teardown_limit,
+        };
+        let core = Core::new(&config, settings, counted)?;
+        Ok(Runtime { core })
+    }
+}
+
+fn default_spin() -> Spin {
+    let runtimes = RUNTIMES.load(Ordering::Relaxed);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    if processors < runtimes || cgroup::has_cpu_quota() {
+        Spin::Never
+    } else {
+        Spin::Adaptive
+    }
+}

@@ -1,0 +1,241 @@
+//! The loop: run ready tasks, submit and reap, sleep.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::builder::Counted;
+use super::spin::{Spin, Spinner};
+use super::stats::Stats;
+use crate::driver::{Driver, budget, provide_buffers};
+use crate::op;
+use crate::ring::{self, Fd, Ring, Wait, sys};
+use crate::task::blocking::{self, Limits};
+use crate::task::{self, Tasks};
+use crate::time::Timers;
+
+pub(super) struct Settings {
+    pub(super) spin: Spin,
+    pub(super) spin_limit: Duration,
+    pub(super) teardown_limit: Duration,
+}
+
+/// One core.
+pub(super) struct Core {
+    tasks: Tasks,
+    driver: Rc<Driver>,
+    timers: Rc<Timers>,
+    pool: RefCell<Option<blocking::Pool>>,
+    eventfd: Arc<Fd>,
+    /// Whether the kernel waits for a kick.
+    armed: Rc<Cell<bool>>,
+    spinner: Spinner,
+    teardown_limit: Duration,
+    turns: Cell<u64>,
+    spun_ns: Cell<u64>,
+    parked_ns: Cell<u64>,
+    _counted: Counted,
+}
+
+/// Ends the core's sleep from another thread.
+struct Kick(Arc<Fd>);
+
+impl task::Kick for Kick {
+    fn kick(&self) {
+        self.0.eventfd_write();
+    }
+}
+
+impl Core {
+    pub(super) fn new(
+        config: &ring::Config,
+        settings: Settings,
+        counted: Counted,
+    ) -> io::Result<Rc<Core>> {
+        let mut ring = Ring::new(config)?;
+        let buffers = provide_buffers(&mut ring)?;
+        let eventfd = Arc::new(sys::eventfd()?);
+        let timers = Timers::new(ring.clock());
+        Ok(Rc::new(Core {
+            tasks: Tasks::new(Box::new(Kick(Arc::clone(&eventfd)))),
+            driver: Driver::new(ring, buffers),
+            timers,
+            pool: RefCell::new(Some(blocking::Pool::new(Limits::default()))),
+            eventfd,
+            armed: Rc::new(Cell::new(false)),
+            spinner: Spinner::new(settings.spin, settings.spin_limit),
+            teardown_limit: settings.teardown_limit,
+            turns: Cell::new(0),
+            spun_ns: Cell::new(0),
+            parked_ns: Cell::new(0),
+            _counted: counted,
+        }))
+    }
+
+    pub(super) fn block_on<F: Future>(&self, future: Pin<&mut F>) -> F::Output {
+        assert!(
+            !Tasks::current_exists(),
+            "block_on was called inside a corering runtime: .await the future there, spawn it as a \
+             task, or call block_on from another thread",
+        );
+        let _driver = self.driver.enter_current();
+        let _timers = self.timers.enter();
+        let _pool = self.pool.borrow().as_ref().map(blocking::Pool::enter);
+        self.tasks.block_on(future, budget::refill, || self.turn())
+    }
+
+    /// Everything between two batches of tasks.
+    #[inline]
+    fn turn(&self) {
+        self.turns.set(self.turns.get() + 1);
+        if !self.timers.is_empty() {
+            self.fire_timers();
+        }
+        self.driver.resume_starved();
+        if !self.tasks.is_idle() {
+            if self.driver.has_work() {
+                self.enter(Wait::No);
+            }
+        } else if self.spinner.limit_ns() == 0 {
+            self.park();
+        } else if !self.spin() {
+            self.park();
+        }
+        let completions = self.driver.reap(task::wake_own);
+        self.spinner.turned(completions);
+    }
+
+    fn fire_timers(&self) {
+        let now = self.driver.now_ns();
+        self.timers.fire(now, |waker| waker.wake());
+    }
+
+    /// Looks for work in user space for a while. True if there is some.
+    fn spin(&self) -> bool {
+        if self.driver.has_staged() {
+            self.enter(Wait::No);
+        }
+        let start = self.driver.now_ns();
+        let mut end = start + self.spinner.limit_ns();
+        if let Some(deadline) = self.next_deadline_ns() {
+            end = end.min(deadline);
+        }
+        let mut found = false;
+        let mut now = start;
+        while !found && now < end {
+            // The clock costs as much as some looks at the queues.
+            for _ in 0..8 {
+                found |= self.driver.has_completions() || self.tasks.has_foreign();
+                if found {
+                    break;
+                }
+                std::hint::spin_loop();
+            }
+            now = self.driver.now_ns();
+        }
+        self.spun_ns.set(self.spun_ns.get() + (now - start));
+        self.spinner.spun(found);
+        if found && self.driver.has_completions() {
+            self.enter(Wait::No);
+        }
+        found
+    }
+
+    /// Submits what is staged and sleeps until something completes, a timer is due, or another
+    /// thread wakes a task.
+    fn park(&self) {
+        self.arm_kick();
+        let start = self.driver.now_ns();
+        let wait = match self.next_deadline_ns() {
+            Some(deadline) => match deadline.saturating_sub(start) {
+                0 => Wait::No,
+                ns => Wait::For(Duration::from_nanos(ns)),
+            },
+            None => Wait::Forever,
+        };
+        // Announced last: whoever wakes a task from here on ends the sleep.
+        let wait = if self.tasks.try_park() {
+            wait
+        } else {
+            Wait::No
+        };
+        self.enter(wait);
+        let now = self.driver.now_ns();
+        self.parked_ns.set(self.parked_ns.get() + (now - start));
+        self.driver.expire(now);
+    }
+
+    fn next_deadline_ns(&self) -> Option<u64> {
+        let timer = self.timers.next_deadline_ns();
+        let linger = self.driver.next_linger_ns();
+        match (timer, linger) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Has the kernel wait for a kick, if it does not yet.
+    fn arm_kick(&self) {
+        if !self.armed.replace(true) {
+            let eventfd = Arc::clone(&self.eventfd);
+            let armed = Rc::clone(&self.armed);
+            let count = 0;
+            self.driver.submit_detached(op::Kick {
+                eventfd,
+                armed,
+                count,
+            });
+        }
+    }
+
+    fn enter(&self, wait: Wait) {
+        if let Err(e) = self.driver.enter(wait) {
+            // Only a ring that is broken says so: no op can ever complete again.
+            panic!("io_uring_enter failed: {e}");
+        }
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let counts = self.driver.counts();
+        let buffers = self.driver.buffers();
+        Stats {
+            turns: self.turns.get(),
+            enters: counts.enters,
+            sqes: counts.sqes,
+            cqes: counts.cqes,
+            polls: self.tasks.polls(),
+            cancels: counts.cancels,
+            enobufs: counts.enobufs,
+            tasks: self.tasks.len(),
+            in_flight: counts.in_flight,
+            orphans: counts.orphans,
+            timers: self.timers.len(),
+            buffers_free: buffers.available() as usize,
+            buffers: buffers.capacity() as usize,
+            spun: Duration::from_nanos(self.spun_ns.get()),
+            parked: Duration::from_nanos(self.parked_ns.get()),
+        }
+    }
+
+    /// Drops all tasks, ends all ops, and gives the ring back.
+    pub(super) fn shut_down(&self) {
+        let _driver = self.driver.enter_current();
+        let _timers = self.timers.enter();
+        // First, so that what the tasks' destructors submit is refused and not forgotten.
+        self.driver.close();
+        self.tasks.teardown();
+        drop(self.pool.take());
+        let left = self.driver.shut_down(self.teardown_limit);
+        if left > 0 {
+            eprintln!(
+                "corering: {left} operations did not end within {:?} of the runtime's end (a hung \
+                 file system?); their memory is leaked, since the kernel may still use it",
+                self.teardown_limit
+            );
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The runtime of one core: a ring, an executor, timers and buffers, and the loop that turns them.
+
+mod builder;
+mod cgroup;
+mod core;
+mod nop;
+mod spin;
+mod stats;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+
+use self::core::Core;
+
+pub use self::builder::Builder;
+pub use self::nop::nop;
+pub use self::spin::Spin;
+pub use self::stats::Stats;
+pub use crate::ring::{Cause, Unavailable};
+
+/// One core's runtime: it runs futures on the thread that built it.
+///
+/// A runtime owns one io_uring, one set of receive buffers, one timer wheel and one run queue, and
+/// shares them with no other thread. Several may live on one thread, one after the other.
+///
+/// # Dropping
+///
+/// Dropping a runtime drops all its tasks, cancels every op and waits until the kernel is done with
+/// their memory. What does not end within the limit (see [`Builder::teardown_limit`]) is leaked,
+/// with a line on stderr that says so. Streams, leases, wakers and handles may outlive it: their
+/// methods report `ECANCELED`, leases stay readable.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// let runtime = corering::Runtime::new()?;
+/// let sum = runtime.block_on(async {
+///     let task = corering::spawn(async { 20 });
+///     22 + task.await.unwrap()
+/// });
+/// assert_eq!(sum, 42);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Runtime {
+    core: Rc<Core>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+}
+
+impl Runtime {
+    /// A runtime with the defaults of [`Builder`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    pub fn new() -> io::Result<Runtime> {
+        Builder::new().build()
+    }
+
+    /// Runs `future`, and the tasks that it spawns, until it is finished. Tasks that are left over
+    /// go on in the next `block_on`.
+    ///
+    /// # Panics
+    ///
+    /// If `future` panics, with its panic. If a runtime runs on this thread already: a task that
+    /// waits for another awaits it.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let _current =
+            Entered(CURRENT.with(|current| current.replace(Some(Rc::clone(&self.core)))));
+        self.core.block_on(pin!(future))
+    }
+
+    /// What the runtime has counted since it was built.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+}
+
+/// What the runtime that runs on this thread has counted since it was built; `None` outside of one.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// let runtime = corering::Runtime::new()?;
+/// let stats = runtime.block_on(async { corering::runtime::stats() });
+/// assert_eq!(stats.unwrap().tasks, 1);
+/// assert!(corering::runtime::stats().is_none());
+/// # Ok(())
+/// # }
+/// ```
+pub fn stats() -> Option<Stats> {
+    let core = CURRENT.with(|current| current.borrow().clone());
+    core.map(|core| core.stats())
+}
+
+/// Restores the thread's previous runtime.
+struct Entered(Option<Rc<Core>>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let before = self.0.take();
+        let _ = CURRENT.try_with(|current| current.replace(before));
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.core.shut_down();
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
