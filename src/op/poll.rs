@@ -3,14 +3,15 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::driver::Op;
 use crate::ring::{Cqe, Fd, Sqe, opcode};
 
 /// Waits until one of `events` (`POLLIN`, …) holds; the output says which do.
 pub(crate) struct Poll {
-    pub(crate) fd: Rc<Fd>,
+    /// Shared with whoever makes it ready, a signal handler for one.
+    pub(crate) fd: Arc<Fd>,
     pub(crate) events: u32,
 }
 

@@ -35,7 +35,14 @@ impl Facts {
     pub(super) fn read() -> Facts {
         // A filter belongs to a thread, and `self` is the first one's.
         let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-        let io_uring_group = number("/proc/sys/kernel/io_uring_group").unwrap_or(-1);
+        Facts::of_status(
+            &status,
+            number("/proc/sys/kernel/io_uring_group").unwrap_or(-1),
+        )
+    }
+
+    /// `status` is the thread's own file in `/proc`.
+    pub(super) fn of_status(status: &str, io_uring_group: i64) -> Facts {
         let release = release();
         let lsm = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
         Facts {
@@ -43,10 +50,10 @@ impl Facts {
             release,
             io_uring_disabled: number("/proc/sys/kernel/io_uring_disabled").unwrap_or(0) as u32,
             io_uring_group,
-            in_io_uring_group: groups(&status).any(|group| group == io_uring_group),
-            seccomp: field(&status, "Seccomp:").trim().parse().unwrap_or(0),
-            administrator: has_capability(&status, CAP_SYS_ADMIN),
-            may_lock: has_capability(&status, CAP_IPC_LOCK),
+            in_io_uring_group: groups(status).any(|group| group == io_uring_group),
+            seccomp: field(status, "Seccomp:").trim().parse().unwrap_or(0),
+            administrator: has_capability(status, CAP_SYS_ADMIN),
+            may_lock: has_capability(status, CAP_IPC_LOCK),
             memlock: limit(libc::RLIMIT_MEMLOCK),
             nofile: limit(libc::RLIMIT_NOFILE).unwrap_or(u64::MAX),
             lsm: if lsm.is_empty() {

@@ -6,8 +6,10 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::Arc;
 
+use signal_hook_registry::SigId;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::fd::Fd;
@@ -82,6 +84,27 @@ impl Fd {
         }
         // SAFETY: as above.
         unsafe { *libc::__errno_location() = errno };
+    }
+}
+
+/// While it lives, a signal adds 1 to an eventfd.
+#[derive(Debug)]
+pub(crate) struct OnSignal(SigId);
+
+impl OnSignal {
+    /// Has each `signal` from now on written to `eventfd`.
+    pub(crate) fn write(signal: i32, eventfd: &Arc<Fd>) -> io::Result<OnSignal> {
+        let eventfd = Arc::clone(eventfd);
+        // SAFETY: the handler does nothing but a write, which is async-signal-safe, and keeps errno.
+        // The descriptor is open as long as the handler is registered, by the `Arc` in it.
+        let id = unsafe { signal_hook_registry::register(signal, move || eventfd.eventfd_write()) };
+        id.map(OnSignal)
+    }
+}
+
+impl Drop for OnSignal {
+    fn drop(&mut self) {
+        signal_hook_registry::unregister(self.0);
     }
 }
 

@@ -213,6 +213,26 @@ fn locked_memory_is_reckoned_as_the_kernel_charges_it() {
 }
 
 #[test]
+fn the_status_of_a_process_is_understood() {
+    let status = "Name:\tx\nGid:\t1\t20\t3\t4\nGroups:\t5 987 \n\
+                  CapEff:\t0000000000204000\nSeccomp:\t2\nSeccomp_filters:\t1\n";
+    let facts = Facts::of_status(status, 987);
+    assert!(facts.may_lock && facts.administrator && facts.in_io_uring_group);
+    assert_eq!(facts.seccomp, 2);
+    assert!(
+        Facts::of_status(status, 20).in_io_uring_group,
+        "the effective group counts"
+    );
+    assert!(
+        !Facts::of_status(status, 1).in_io_uring_group,
+        "the real one does not"
+    );
+    let plain = status.replace("204000", "000000");
+    let facts = Facts::of_status(&plain, -1);
+    assert!(!facts.may_lock && !facts.administrator && !facts.in_io_uring_group);
+}
+
+#[test]
 fn this_process_is_described_as_it_is() {
     let facts = Facts::read();
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();

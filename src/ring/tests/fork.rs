@@ -33,6 +33,23 @@ fn a_ring_dropped_in_a_forked_child_still_works_in_the_parent() {
 }
 
 #[test]
+fn a_forked_child_cannot_submit_in_its_parents_name() {
+    alone(|| {
+        let mut ring = ring();
+        ring.push(&nop(1)).unwrap();
+        let in_child = &mut ring;
+        let status = forked(|| drop(in_child.push(&nop(2)).and(Ok(in_child.submit()))));
+        assert_eq!(
+            libc::WTERMSIG(status),
+            libc::SIGSEGV,
+            "the pages are not mapped there"
+        );
+        assert!(reap(&mut ring, 1).into_iter().eq([(1, 1)]));
+        assert_eq!(ring.pop(), None);
+    });
+}
+
+#[test]
 fn a_forked_child_does_not_see_the_pages() {
     alone(|| {
         let pages = Pages::new(1).unwrap();

@@ -184,6 +184,20 @@ fn locked_memory_of_a_dropped_ring_is_waited_for() {
 }
 
 #[test]
+fn incremental_buffers_are_known_of_without_room_to_try_them() {
+    alone(|| {
+        // Two pages for the ring's queues, none for a buffer ring.
+        set_limit(libc::RLIMIT_MEMLOCK, 8 * 1024);
+        if !become_nobody() {
+            return println!("skipped: cannot become another user");
+        }
+        let ring = Ring::new(&SMALL).expect("room for the smallest ring");
+        let features = ring.features();
+        assert_eq!(features.incremental, features.kernel >= (6, 12));
+    });
+}
+
+#[test]
 fn a_buffer_ring_that_does_not_fit_is_an_error_and_the_ring_goes_on() {
     alone(|| {
         set_limit(libc::RLIMIT_MEMLOCK, 56 * 1024);

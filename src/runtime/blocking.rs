@@ -1,1 +1,0 @@
-../task/blocking.rs
