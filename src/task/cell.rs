@@ -170,6 +170,12 @@ fn allocate_with<F: Future>(
     Box::into_raw(task).cast_const().cast()
 }
 
+/// The memory that a task of this future takes, in bytes.
+#[cfg(test)]
+pub(super) fn size_of_task<F: Future>(_: &F) -> usize {
+    size_of::<Task<F>>()
+}
+
 /// Gives a task's memory back, and its count of the core.
 ///
 /// # Safety

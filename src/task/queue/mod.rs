@@ -167,13 +167,16 @@ impl Tasks {
     pub(crate) fn teardown(&self) {
         let core = &*self.core;
         // SAFETY: owner thread.
-        if unsafe { core.owned(|owned| std::mem::replace(&mut owned.closing, true)) } {
+        if unsafe { core.owned(|owned| owned.closing) } {
             return;
         }
+        let _running = Running::new(core);
         self.enter(|| {
-            let _running = Running::new(core);
-            // SAFETY: owner thread.
-            unsafe { core.teardown() }
+            // SAFETY: owner thread, entered, and `running`.
+            unsafe {
+                core.owned(|owned| owned.closing = true);
+                core.teardown();
+            }
         });
     }
 }
