@@ -90,7 +90,7 @@ pub struct RingConfig {
     pub entries: u16,
     /// Buffers provided at the start.
     pub bufs: u16,
-    /// Bytes of each buffer, at most `i32::MAX`.
+    /// Bytes of each buffer, at most 1 GiB.
     pub buf_size: u32,
     /// Whether the kernel fills buffers bit by bit. Since 6.12.
     pub incremental: bool,
@@ -161,7 +161,7 @@ impl BufRing {
     /// # Panics
     ///
     /// If `entries` is not a power of two, `bufs` exceeds `entries`, or `buf_size` is 0 or more
-    /// than `i32::MAX`.
+    /// than 1 GiB.
     pub unsafe fn new(memory: RingMemory, config: RingConfig) -> Rc<BufRing> {
         let RingConfig {
             entries,
@@ -171,7 +171,7 @@ impl BufRing {
         } = config;
         assert!(entries.is_power_of_two(), "a ring of {entries} entries");
         assert!(
-            i32::try_from(buf_size).is_ok_and(|size| size > 0),
+            (1..=1 << 30).contains(&buf_size),
             "buffers of {buf_size} bytes"
         );
         let vacant = || Slot {
@@ -247,8 +247,8 @@ impl BufRing {
     pub unsafe fn lease(self: &Rc<Self>, bid: u16, len: usize, kept_by_kernel: bool) -> Lease {
         let slot = &self.slots[usize::from(bid)];
         let (offset, state) = (slot.offset.get(), slot.state.get());
-        // A length of 0 wraps to more than any room. Checked as every lease but an empty one has
-        // bytes of its own: there are fewer leases of a buffer than HELD.
+        // A length of 0 wraps to more than any room. It is refused so that completions make no more
+        // leases of a buffer than it has bytes, and the count stays below HELD.
         let fits = len.wrapping_sub(1) < (self.buf_size - offset) as usize;
         if state & HELD == 0 || !fits {
             self.refuse(bid, len);
@@ -306,12 +306,13 @@ impl BufRing {
     ///
     /// # Panics
     ///
-    /// If there are 2³⁰ of them: only who forgets leases gets there, and the count must not run over.
+    /// If there are 2³⁰ of them: only who forgets clones gets there.
     #[inline]
     pub(crate) fn retain(&self, bid: u16) {
         let state = &self.slots[usize::from(bid)].state;
         debug_assert!(state.get() & !HELD > 0, "buffer {bid} has no lease");
-        assert!(state.get() & !HELD < HELD >> 1, "too many leases of one buffer");
+        // Completions add less than 2^30 more, one for each byte that is left: HELD is not reached.
+        assert!(state.get() & !HELD < 1 << 30, "too many leases");
         state.set(state.get() + 1);
     }
 
@@ -419,7 +420,8 @@ impl BufRing {
 
     /// How many leases are out. Counts them over all buffers: for statistics, not for each turn.
     pub fn leased(&self) -> u32 {
-        self.slots.iter().map(|slot| slot.state.get() & !HELD).sum()
+        let counts = self.slots.iter().map(|slot| slot.state.get() & !HELD);
+        counts.fold(0, u32::saturating_add)
     }
 
     /// Whether a buffer was written into the ring since this was last asked: receives that found

@@ -4,8 +4,8 @@
 //!
 //! A ring chunk owns the bytes `ptr..ptr + len`, which lie in a range of a ring buffer that is
 //! counted once in the buffer's state for exactly this chunk; no entry of the ring names them, and
-//! no other chunk but its clones. It gives the count back once, when dropped. So the bytes do not change while
-//! it lives, and its `Rc` keeps them mapped.
+//! no other chunk but its clones, which only read. It gives the count back once, when dropped. So
+//! the bytes do not change while it lives, and its `Rc` keeps them mapped.
 #![allow(unsafe_code)]
 
 use std::fmt;

@@ -263,6 +263,28 @@ fn parts_without_bytes_hold_no_buffer() {
 }
 
 #[test]
+fn a_clone_reads_the_same_bytes_and_keeps_the_buffer() {
+    let mut rig = Rig::new(RingConfig::new(1, 16));
+    let mut lease = rig.lease(9);
+    let clone = lease.clone();
+    assert_eq!((clone.parts(), rig.ring.leased()), (lease.parts(), 2));
+    lease.advance(5);
+    lease.make_owned();
+    assert_eq!((rig.ring.available(), rig.ring.leased()), (0, 1));
+    assert_eq!(
+        (&clone[..], &lease[..]),
+        (&stream(0, 9)[..], &stream(5, 4)[..])
+    );
+    drop(clone);
+    assert_eq!(rig.ring.available(), 1);
+    assert_eq!(
+        lease.clone().parts(),
+        lease.parts(),
+        "owned bytes are shared, too"
+    );
+}
+
+#[test]
 fn owned_bytes_come_out_without_a_copy() {
     let bytes = b"owned bytes".to_vec();
     let address = bytes.as_ptr();
@@ -299,5 +321,10 @@ fn shapes_that_cannot_work_are_refused() {
         "more buffers than entries"
     );
     assert!(panics(RingConfig::new(8, 0)), "no room");
+    assert!(
+        panics(RingConfig::new(8, (1 << 30) + 1).bufs(0)),
+        "more than 1 GiB"
+    );
+    assert!(!panics(RingConfig::new(8, 1 << 30).bufs(0)));
     assert!(!panics(RingConfig::new(8, 16)));
 }
