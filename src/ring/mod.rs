@@ -11,7 +11,9 @@
 //! * Memory that a submission points to belongs to the kernel from [`push`](Ring::push) to the
 //!   op's final completion. Dropping the ring does not end that: the kernel takes requests down
 //!   later, on a worker of its own. Whoever drops a ring has reaped everything or leaks it.
-//! * No call here but [`enter`](Ring::enter) blocks, and none runs code of the caller's.
+//! * A ring does what [`opcode::ALLOWED`] lists and nothing else: the rest is `EACCES`.
+//! * No call blocks but [`enter`](Ring::enter), and [`new`](Ring::new) for half a second when
+//!   locked memory is short. None runs code of the caller's.
 #![allow(unsafe_code)]
 
 mod clock;
@@ -210,7 +212,7 @@ impl Ring {
     /// # Errors
     ///
     /// `EINVAL` if the kernel lacks incremental buffers, `EEXIST` if the group is taken, `ENOMEM`
-    /// beyond the limit of locked memory (after half a second of trying).
+    /// beyond the limit of locked memory.
     ///
     /// # Safety
     ///

@@ -100,20 +100,10 @@ pub(crate) const ACCEPT_MULTISHOT: u16 = 1 << 0;
 pub(crate) const POLL_FIRST: u16 = 1 << 0;
 /// `ioprio` of [`RECV`] and [`RECVMSG`].
 pub(crate) const RECV_MULTISHOT: u16 = 1 << 1;
-/// `ioprio` of [`SEND_ZC`]: the notification says whether the bytes were copied after all.
-pub(crate) const SEND_ZC_REPORT_USAGE: u16 = 1 << 3;
 
 /// `op_flags` of [`ASYNC_CANCEL`]: every match, not the first; the result is their number.
 pub(crate) const CANCEL_ALL: u32 = 1 << 0;
-/// `op_flags` of [`ASYNC_CANCEL`]: match by descriptor instead of user data.
-pub(crate) const CANCEL_FD: u32 = 1 << 1;
 /// `op_flags` of [`ASYNC_CANCEL`]: match everything on the ring.
 pub(crate) const CANCEL_ANY: u32 = 1 << 2;
 /// `op_flags` of [`FSYNC`].
 pub(crate) const FSYNC_DATASYNC: u32 = 1 << 0;
-/// `len` of [`POLL_ADD`].
-pub(crate) const POLL_MULTISHOT: u32 = 1 << 0;
-/// `op_flags` of [`TIMEOUT`]: an absolute time.
-pub(crate) const TIMEOUT_ABS: u32 = 1 << 0;
-/// `op_flags` of [`TIMEOUT`]: running out is success.
-pub(crate) const TIMEOUT_ETIME_SUCCESS: u32 = 1 << 5;

@@ -7,7 +7,6 @@ use io_uring::types::IOU_PBUF_RING_INC;
 use io_uring::{IoUring, Probe};
 
 use super::facts::kernel_version;
-use super::opcode;
 use super::pages::Pages;
 
 /// The group of the trial registration; gone again before anybody could meet it.
@@ -16,18 +15,10 @@ const TRIAL_GROUP: u16 = u16::MAX;
 /// What differs between the kernels that a ring can be built on.
 #[derive(Clone, Debug)]
 pub(crate) struct Features {
-    /// Major and minor version, for messages only: a vendor's kernel has more than it says.
-    pub(crate) kernel: (u32, u32),
     /// Buffer rings whose buffers are consumed piece by piece. Since 6.12.
     pub(crate) incremental: bool,
-    /// `SEND_ZC`. Since 6.0.
-    pub(crate) send_zc: bool,
     /// A waiting ring does not count as waiting for a disk. Since 6.15.
     pub(crate) no_iowait: bool,
-    /// Whether submissions go through the indirection array: only before 6.6.
-    pub(crate) sqarray: bool,
-    /// Multishot receive. Since 6.0.
-    pub(crate) multishot_recv: bool,
     opcodes: [u64; 4],
 }
 
@@ -37,30 +28,23 @@ impl Features {
         self.opcodes[usize::from(code / 64)] >> (code % 64) & 1 != 0
     }
 
-    pub(super) fn probe(ring: &IoUring, sqarray: bool) -> io::Result<Features> {
+    pub(super) fn probe(ring: &IoUring) -> io::Result<Features> {
         let mut probe = Probe::new();
         ring.submitter().register_probe(&mut probe)?;
         let mut opcodes = [0; 4];
         for code in (0..=u8::MAX).filter(|&code| probe.is_supported(code)) {
             opcodes[usize::from(code / 64)] |= 1 << (code % 64);
         }
-        let kernel = kernel_version();
         Ok(Features {
-            kernel,
-            incremental: has_incremental_buffers(ring, kernel)?,
-            send_zc: probe.is_supported(opcode::SEND_ZC),
+            incremental: has_incremental_buffers(ring)?,
             no_iowait: ring.params().is_feature_no_iowait(),
-            sqarray,
-            // It cannot be asked for, but came with 6.0, and DEFER_TASKRUN, without which there
-            // is no ring, with 6.1.
-            multishot_recv: true,
             opcodes,
         })
     }
 }
 
 /// Registers a ring of one such buffer and takes it back.
-fn has_incremental_buffers(ring: &IoUring, kernel: (u32, u32)) -> io::Result<bool> {
+fn has_incremental_buffers(ring: &IoUring) -> io::Result<bool> {
     let pages = Pages::new(1)?;
     let address = pages.as_ptr().expose_provenance() as u64;
     let submitter = ring.submitter();
@@ -77,6 +61,6 @@ fn has_incremental_buffers(ring: &IoUring, kernel: (u32, u32)) -> io::Result<boo
         },
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
         // Not an answer to the question (locked memory is used up): the version has to do.
-        Err(_) => Ok(kernel >= (6, 12)),
+        Err(_) => Ok(kernel_version() >= (6, 12)),
     }
 }

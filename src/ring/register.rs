@@ -5,7 +5,6 @@ use std::io;
 
 use io_uring::types::IOU_PBUF_RING_INC;
 
-use super::setup::patiently;
 use super::uring::Uring;
 
 impl Uring {
@@ -24,13 +23,9 @@ impl Uring {
         } else {
             0
         };
-        patiently(|| {
-            // SAFETY: the caller's promise is the same.
-            unsafe {
-                self.submitter()
-                    .register_buf_ring_with_flags(address, entries, group, flags)
-            }
-        })
+        let submitter = self.submitter();
+        // SAFETY: the caller's promise is the same.
+        unsafe { submitter.register_buf_ring_with_flags(address, entries, group, flags) }
     }
 
     pub(super) fn unregister_buf_ring(&mut self, group: u16) -> io::Result<()> {

@@ -22,33 +22,21 @@ const UNBOUNDED_WORKERS: u32 = 64;
 
 /// Builds a ring and finds out what it can do.
 pub(super) fn build(config: &Config) -> io::Result<(IoUring, Features)> {
-    let (ring, sqarray) = allocate(config)?;
-    let features = prepare(&ring, sqarray)
-        .map_err(|error| Unavailable::new("io_uring_register", &error, config))?;
+    let ring = allocate(config)?;
+    let features =
+        prepare(&ring).map_err(|error| Unavailable::new("io_uring_register", &error, config))?;
     Ok((ring, features))
 }
 
-fn prepare(ring: &IoUring, sqarray: bool) -> io::Result<Features> {
-    let features = Features::probe(ring, sqarray)?;
+fn prepare(ring: &IoUring) -> io::Result<Features> {
+    let features = Features::probe(ring)?;
     let limits = &mut [BOUNDED_WORKERS, UNBOUNDED_WORKERS];
     ring.submitter().register_iowq_max_workers(limits)?;
     restrict::enable(ring, &features)?;
     Ok(features)
 }
 
-/// Tries `attempt` again while it fails for want of memory, for half a second.
-pub(super) fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match attempt() {
-            Err(error) if is_no_memory(&error) && Instant::now() < end => thread::sleep(STEP),
-            result => return result,
-        }
-    }
-}
-
-/// The ring, and whether it has the old indirection array.
-fn allocate(config: &Config) -> io::Result<(IoUring, bool)> {
+fn allocate(config: &Config) -> io::Result<IoUring> {
     let mut size = config.clone();
     let mut result = patiently(|| set_up(&size));
     while let Err(error) = &result {
@@ -62,14 +50,23 @@ fn allocate(config: &Config) -> io::Result<(IoUring, bool)> {
     result.map_err(|error| Unavailable::new("io_uring_setup", &error, &size).into())
 }
 
-fn set_up(size: &Config) -> io::Result<(IoUring, bool)> {
-    match builder(size).setup_no_sqarray().build(size.entries.max(1)) {
-        Ok(ring) => Ok((ring, false)),
-        // The array was mandatory before 6.6.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            Ok((builder(size).build(size.entries.max(1))?, true))
+/// Tries `attempt` again while it fails for want of memory, for half a second.
+fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Err(error) if is_no_memory(&error) && Instant::now() < end => thread::sleep(STEP),
+            result => return result,
         }
-        Err(error) => Err(error),
+    }
+}
+
+fn set_up(size: &Config) -> io::Result<IoUring> {
+    let entries = size.entries.max(1);
+    match builder(size).setup_no_sqarray().build(entries) {
+        // Before 6.6 there is always an array between the queue and its entries.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder(size).build(entries),
+        result => result,
     }
 }
 
