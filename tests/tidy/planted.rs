@@ -114,6 +114,8 @@ fn a_long_line_is_noticed() {
     let long = format!("ok\n{}\n", "é".repeat(101));
     assert_eq!(lines(rule, "src/a.rs", &long), [2]);
     assert_eq!(lines(rule, "src/a.rs", &"é".repeat(100)), []);
+    let row = format!("//! | {} |\n", "é".repeat(100));
+    assert_eq!(lines(rule, "src/a.rs", &row), []);
     assert_eq!(lines(rule, "README.md", &long), []);
 }
 

@@ -236,6 +236,8 @@ pub(crate) fn imports_stand_in_three_blocks(source: &Source) -> Findings {
 /// may stand with the foreign ones or alone.
 fn block_of(head: &str, modules: &[&str]) -> Option<usize> {
     match head {
+        // A group of paths, or one from `::`.
+        "" => None,
         "std" | "core" | "alloc" => Some(0),
         "crate" | "self" | "super" => Some(2),
         head if head.starts_with("corering") || head.starts_with(char::is_uppercase) => None,
