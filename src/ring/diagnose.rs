@@ -223,7 +223,9 @@ fn seccomp(failure: &Failure<'_>, facts: &Facts) -> Vec<String> {
             "(Seccomp: {} in /proc/self/status). Container runtimes block io_uring by default.",
             facts.seccomp
         ),
-        "Fix: run with the profile in deploy/seccomp.json, or allow io_uring_setup, io_uring_enter and".into(),
+        "Fix: run with the profile in deploy/seccomp.json, or allow io_uring_setup, \
+         io_uring_enter and"
+            .into(),
         format!("io_uring_register in yours. {WHOLE_PICTURE}"),
     ]
 }

@@ -95,7 +95,7 @@ impl OnSignal {
     /// Has each `signal` from now on written to `eventfd`.
     pub(crate) fn write(signal: i32, eventfd: &Arc<Fd>) -> io::Result<OnSignal> {
         let eventfd = Arc::clone(eventfd);
-        // SAFETY: the handler does nothing but a write, which is async-signal-safe, and keeps errno.
+        // SAFETY: the handler does nothing but a write, async-signal-safe, and keeps errno.
         // The descriptor is open as long as the handler is registered, by the `Arc` in it.
         let id = unsafe { signal_hook_registry::register(signal, move || eventfd.eventfd_write()) };
         id.map(OnSignal)
