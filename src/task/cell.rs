@@ -312,10 +312,13 @@ pub(super) fn contain<R>(f: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>
 
 /// Drops a value of the user's, or what a panic threw, and contains what panics in that.
 pub(super) fn discard<T>(value: T) {
-    if let Err(payload) = contain(|| drop(value)) {
-        // A payload may panic as well when it is dropped. Its panic was the last one heard of.
-        if let Err(again) = contain(|| drop(payload)) {
-            std::mem::forget(again);
+    let mut dropped = contain(|| drop(value));
+    // What a panic threw may panic as well when it is dropped, and throw more of the kind.
+    for _ in 0..3 {
+        match dropped {
+            Ok(()) => return,
+            Err(payload) => dropped = contain(|| drop(payload)),
         }
     }
+    std::mem::forget(dropped);
 }

@@ -8,6 +8,24 @@ use std::{
 };
 
 /// A task ended without an output: it panicked, was cancelled, or was never started.
+///
+/// # Examples
+///
+/// To let a task's panic go on in the one that waits for it:
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// # corering::Runtime::new()?.block_on(async {
+/// let answer = match corering::spawn(async { 42 }).await {
+///     Ok(answer) => Some(answer),
+///     Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+///     Err(_cancelled) => None,
+/// };
+/// # assert_eq!(answer, Some(42));
+/// # });
+/// # Ok(())
+/// # }
+/// ```
 pub struct JoinError {
     cause: Cause,
 }
@@ -45,8 +63,8 @@ impl JoinError {
         matches!(self.cause, Cause::Panic(_))
     }
 
-    /// Whether the task was ended, or not even started, without a panic: it was aborted, its runtime
-    /// is gone, or it was refused (see [`is_refused`](Self::is_refused)).
+    /// Whether the task was ended, or not even started, without a panic: it was aborted, its
+    /// runtime is gone, or it was refused (see [`is_refused`](Self::is_refused)).
     pub fn is_cancelled(&self) -> bool {
         !self.is_panic()
     }

@@ -24,7 +24,25 @@ use super::{
 /// # Cancellation
 ///
 /// Dropping the handle detaches the task: it runs on, and its output is dropped. To end it, call
-/// [`abort`](Self::abort). A handle that was dropped after the task is finished drops the output.
+/// [`abort`](Self::abort). A handle that is dropped after the task is finished drops the output.
+///
+/// # Panics
+///
+/// If it is polled after it was ready.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// corering::Runtime::new()?.block_on(async {
+///     let fine = corering::spawn(async { 6 * 7 });
+///     let broken = corering::spawn(async { panic!("out of luck") });
+///     assert_eq!(fine.await.unwrap(), 42);
+///     assert!(broken.await.unwrap_err().is_panic());
+/// });
+/// # Ok(())
+/// # }
+/// ```
 pub struct JoinHandle<T> {
     task: *const Header,
     // Owns an output. The task is of this thread, hence neither `Send` nor `Sync`.
@@ -54,12 +72,25 @@ impl<T> JoinHandle<T> {
     /// Ends the task: its future is dropped, and the handle yields an error that
     /// [`is_cancelled`](JoinError::is_cancelled).
     ///
-    /// The future is dropped by the task's core, when the task's turn comes, and never in here. So a
-    /// task may abort itself, and a destructor any task. If the future panics as it is dropped, the
-    /// handle yields that panic instead.
+    /// The future is dropped by the task's core, when the task's turn comes, and never in here. So
+    /// a task may abort itself, and a destructor any task. If the future panics as it is dropped,
+    /// the handle yields that panic instead.
     ///
     /// A task that is finished, or that finishes in the poll that calls this, keeps its output; to
     /// abort a task twice is to abort it once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// corering::Runtime::new()?.block_on(async {
+    ///     let endless = corering::spawn(std::future::pending::<()>());
+    ///     endless.abort();
+    ///     assert!(endless.await.unwrap_err().is_cancelled());
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn abort(&self) {
         // SAFETY: the owner's thread, since handles are `!Send`; the handle is a reference.
         unsafe {
@@ -100,8 +131,8 @@ impl<T> JoinHandle<T> {
     #[inline(always)]
     unsafe fn read(&self) -> Result<T, JoinError> {
         let mut output = MaybeUninit::<Result<T, JoinError>>::uninit();
-        // SAFETY: the caller cleared `OUTPUT`; `new` promised that this is the output's type; `take`
-        // writes all of it.
+        // SAFETY: the caller cleared `OUTPUT`; `new` promised that this is the output's type;
+        // `take` writes all of it.
         unsafe {
             ((*self.task).vtable.take)(self.task, output.as_mut_ptr().cast());
             output.assume_init()
@@ -112,9 +143,6 @@ impl<T> JoinHandle<T> {
 impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
-    /// # Panics
-    ///
-    /// If it is polled after it was ready.
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(outcome) = self.take() {
@@ -147,9 +175,9 @@ impl<T> Future for JoinHandle<T> {
 impl<T> Drop for JoinHandle<T> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the owner's thread, since handles are `!Send`; the handle is a reference, given up
-        // here. Output and joiner are out of the task by then, and dropped last: that is user code,
-        // which may panic.
+        // SAFETY: the owner's thread, since handles are `!Send`; the handle is a reference, given
+        // up here. Output and joiner are out of the task by then, and dropped last: that is user
+        // code, which may panic.
         unsafe {
             let (there, _joiner) = (*self.task).own(|own| {
                 let there = own.flags & OUTPUT != 0;

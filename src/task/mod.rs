@@ -1,4 +1,18 @@
-//! Tasks of one core: spawning, waking, joining. Knows no I/O.
+//! Tasks of one core: spawning, waking, joining, and work that blocks.
+//!
+//! A task is a future that its core polls on its own. It stays on the core that spawned it, so it
+//! may hold what is neither `Send` nor `Sync`; its wakers work on any thread, at any time, also
+//! when the runtime is gone.
+//!
+//! * Tasks run in the order in which they were woken. A core runs those that are ready, then looks
+//!   for completions, then runs those that are ready by then. [`yield_now`] goes to the back.
+//! * A panic ends the task and nothing else: its [`JoinHandle`] yields it. Only a panic of the main
+//!   future goes on, in the caller of `block_on`.
+//! * Dropping the runtime drops the futures of all its tasks. What their destructors spawn then is
+//!   dropped at once.
+//!
+//! There is no limit on tasks: each is one allocation of some 90 bytes and its future, or its
+//! output if that is larger. A wake allocates nothing, neither here nor from another thread.
 
 pub(crate) mod blocking;
 mod cell;
@@ -25,9 +39,32 @@ pub(crate) use self::{
 
 /// Starts a task on the current core and returns a handle to its output.
 ///
+/// The task is polled for the first time when those that are ready now have had their turn. It runs
+/// whether the handle is awaited or not.
+///
+/// # Cancellation
+///
+/// Dropping the handle detaches the task; [`JoinHandle::abort`] ends it.
+///
 /// # Panics
 ///
 /// Outside of a runtime.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use std::rc::Rc;
+///
+/// corering::Runtime::new()?.block_on(async {
+///     let name = Rc::new("not Send");
+///     let same = Rc::clone(&name);
+///     let length = corering::spawn(async move { same.len() });
+///     assert_eq!(length.await.unwrap(), name.len());
+/// });
+/// # Ok(())
+/// # }
+/// ```
 #[track_caller]
 #[inline]
 pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {

@@ -1,4 +1,57 @@
-//! The bits of a task, as invariants. `mod.rs` says who may change them and how.
+//! The life of a task: its states, and who may touch what when.
+//!
+//! # Two words
+//!
+//! Two words decide everything between threads: one per task, `Header::word`, and one per core, the
+//! head of its foreign queue. The *owner* is the thread of the core's `Tasks`, which is `!Send`.
+//!
+//! | where | what | who |
+//! |---|---|---|
+//! | `word` | `QUEUED`, `WAKE`, `MERGED`, the others' count | everybody with a claim |
+//! | `link` | next in the foreign queue | who set `QUEUED`, then the owner (see the field) |
+//! | `own`, `stage` | the owner's count, flags, lists, join waker; future or output | the owner |
+//! | `core`, `vtable` | constant | everybody with a claim |
+//! | the core's head | null, `PARKED`, `CLOSED`, or the newest task | everybody |
+//! | the core's `owned` | run queue, list of tasks | the owner |
+//!
+//! *References* are counted twice: by the owner in plain memory (`own.local`), by others in the
+//! word. One may be counted on one side and dropped on the other, so the word's count may be
+//! negative; the sum never is. A *claim* on a task is a reference, or having set `QUEUED`, or being
+//! the owner of a task that is not merged. Nobody touches a task without one.
+//!
+//! 1. `local == 0` if and only if `MERGED`, for good. Only the owner merges. Until then only the
+//!    owner frees.
+//! 2. The task is freed by the exchange that makes the word exactly `MERGED`: no reference, not
+//!    queued. One exception: the owner that folds a negative count to `local == 0` frees directly,
+//!    since nobody else is left.
+//! 3. The runtime holds one reference, counted in `local`, until the task is complete *and* not in
+//!    the run queue. The run queue owns none; the foreign queue's claim is `QUEUED`.
+//! 4. A task is in its core's list until it is merged or freed, not until it is complete: teardown
+//!    must find the references that the owner counts, and hand them to who holds them.
+//! 5. Future, output and join waker are gone before the count can reach zero. The handle, which is
+//!    `!Send`, is a reference and takes the output with it. So another thread frees memory only.
+//! 6. "Am I the owner?" is: has this thread entered the task's core? Between two `block_on`, in
+//!    destructors of thread-locals and after teardown the answer is no, and the way of other
+//!    threads is right there too. The owner's half may then still be used by what is `!Send`.
+//!
+//! # One task, in order
+//!
+//! Spawned: `SCHEDULED`. Run: `SCHEDULED` off, then polled. Pending: idle until a wake sets it
+//! again. Ready, panicked, or `ABORTED` when its turn comes: `COMPLETE`, then the future is
+//! dropped, then the output is stored or dropped (`FINISHED`, `OUTPUT`), then who joins is woken.
+//! All that is user code, so nothing of ours is borrowed meanwhile and its panics are contained;
+//! what it may do to the same task (wake, abort, drop the handle) finds the flags as they are.
+//!
+//! A wake by another thread sets `QUEUED` and `WAKE` in one exchange; if `QUEUED` was clear, it
+//! pushes the task on its core's foreign queue, and kicks the core if the push replaced `PARKED`.
+//! A drop by another thread of a reference that the owner counts goes home the same way, without
+//! `WAKE`. The owner takes the queue whole, clears both bits, schedules the task, and takes home
+//! what was dropped. A pusher that finds the queue `CLOSED` clears its bits and is done.
+//!
+//! Teardown, on the owner: (1) drop every future, refusing new tasks; (2) empty the run queue; (3)
+//! close the foreign queue and take what is in it; (4) merge each task that is left. No user code
+//! runs in 2 to 4. A pusher that is refused between 3 and 4 clears its bits, and 4 sees its count;
+//! one that is refused after 4 may be the one that frees.
 
 /// In `word`: the task is in the foreign queue, or on its way there.
 ///

@@ -308,8 +308,8 @@ unsafe fn send(task: *const Header) {
     };
     // SAFETY: `QUEUED` is ours.
     if !unsafe { core.push_foreign(task) } {
-        // The core is gone and will merge, or has merged. Acquire and Release: who frees comes after
-        // all uses.
+        // The core is gone and will merge, or has merged. Acquire and Release: who frees comes
+        // after all uses.
         // SAFETY: refused, so `QUEUED` is still ours.
         let old = unsafe { (*task).word.fetch_and(!(QUEUED | WAKE), AcqRel) };
         if old & !(QUEUED | WAKE) == MERGED {

@@ -7,7 +7,26 @@ use std::{
 
 /// Lets every other task that is ready run first: the task goes to the back of the queue.
 ///
-/// The core reaps completions before the task runs again.
+/// The core looks for completions before the task runs again. For loops that compute for long;
+/// futures of this crate that find their results ready let others run by themselves.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// # corering::Runtime::new()?.block_on(async {
+/// let mut sum = 0_u64;
+/// for i in 0..1_000_000 {
+///     sum += i;
+///     if i % 100_000 == 0 {
+///         corering::task::yield_now().await;
+///     }
+/// }
+/// # assert_eq!(sum, 499_999_500_000);
+/// # });
+/// # Ok(())
+/// # }
+/// ```
 pub fn yield_now() -> YieldNow {
     YieldNow { yielded: false }
 }

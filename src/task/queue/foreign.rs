@@ -32,7 +32,8 @@ impl Foreign {
         }
     }
 
-    /// Pushes a task. `Ok(true)`: the core is parked, and the caller, and nobody else, must kick it.
+    /// Pushes a task. `Ok(true)`: the core is parked, and the caller, and nobody else, must kick
+    /// it.
     ///
     /// A retry means that another task was pushed, or that the core took, parked or closed.
     ///

@@ -90,7 +90,7 @@ impl Tasks {
 
     /// Starts a task. After [`teardown`](Self::teardown) has begun the future is dropped instead,
     /// and the handle yields a cancelled [`JoinError`].
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
         // SAFETY: owner thread, since `Tasks` is `!Send`; the future is `'static`.
         unsafe { spawn_on(Arc::as_ptr(&self.core), future) }

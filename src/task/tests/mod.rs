@@ -144,8 +144,8 @@ impl Host {
     }
 }
 
-/// Tells a story, and checks what must hold at the end of each: the eventfd is closed, so every task
-/// was freed, since each keeps the core; and no kick was sent for nothing.
+/// Tells a story, and checks what must hold at the end of each: the eventfd is closed, so every
+/// task was freed, since each keeps the core; and no kick was sent for nothing.
 fn tell(story: impl FnOnce(Host) -> Vec<thread::JoinHandle<()>>) {
     let eventfd = StdArc::new(EventFd::default());
     let tasks = Tasks::new(Box::new(Kicker(StdArc::clone(&eventfd))));

@@ -97,7 +97,8 @@ fn wakes_of_a_scheduled_task_add_nothing() {
     let waker = place.take().unwrap();
     tasks.enter(|| {
         waker.wake_by_ref();
-        waker.clone().wake();
+        let clone = waker.clone();
+        clone.wake();
         waker.wake_by_ref();
     });
     assert_eq!(tasks.enter(|| tasks.run_batch(|| {})), 1);

@@ -142,7 +142,8 @@ fn wakers_outlive_the_core_and_do_nothing() {
     })
     .join()
     .unwrap();
-    here.clone().wake();
+    let clone = here.clone();
+    clone.wake();
     assert!(!kicks.core_is_freed());
     drop(here);
     assert!(kicks.core_is_freed());
