@@ -190,6 +190,11 @@ fn growing_adds_buffers_that_work_like_the_others() {
 
     let too_many = catch_unwind(AssertUnwindSafe(|| rig.grow(3)));
     assert!(too_many.is_err(), "9 buffers in 8 entries");
+    assert_eq!(
+        (rig.ring.capacity(), rig.kernel.provided().len()),
+        (6, 6),
+        "none was added"
+    );
 }
 
 #[test]
@@ -301,10 +306,13 @@ fn owned_bytes_come_out_without_a_copy() {
 fn a_lease_cannot_be_read_past_its_end() {
     let mut rig = Rig::new(RingConfig::new(1, 16));
     for mut lease in [rig.lease(4), Lease::from(vec![0; 4])] {
-        assert!(catch_unwind(AssertUnwindSafe(|| lease.advance(5))).is_err());
-        assert!(catch_unwind(AssertUnwindSafe(|| drop(lease.split_to(5)))).is_err());
-        lease.truncate(5);
-        assert_eq!(lease.len(), 4);
+        // 2^32 is 0 where it is cut down to the 32 bits of a length.
+        for n in [5, 1 << 32, usize::MAX] {
+            assert!(catch_unwind(AssertUnwindSafe(|| lease.advance(n))).is_err());
+            assert!(catch_unwind(AssertUnwindSafe(|| drop(lease.split_to(n)))).is_err());
+            lease.truncate(n);
+            assert_eq!(lease.len(), 4);
+        }
         lease.advance(4);
         assert!(lease.is_empty());
     }

@@ -11,7 +11,7 @@ fn a_pool_gives_no_more_buffers_than_it_has() {
         (pool.capacity(), pool.available(), pool.buf_size()),
         (3, 3, 64)
     );
-    let mut bufs: Vec<PoolBuf> = std::iter::from_fn(|| pool.take()).collect();
+    let mut bufs: Vec<PoolBuf> = std::iter::from_fn(|| pool.take()).take(99).collect();
     assert_eq!((bufs.len(), pool.available()), (3, 0));
 
     let clone = pool.clone();
@@ -84,7 +84,7 @@ fn fixed_buffers_are_those_that_were_registered() {
         );
     }
 
-    let mut bufs: Vec<FixedBuf> = std::iter::from_fn(|| pool.take()).collect();
+    let mut bufs: Vec<FixedBuf> = std::iter::from_fn(|| pool.take()).take(99).collect();
     assert!(bufs.len() == 4 && pool.available() == 0);
     for (index, buf) in bufs.iter_mut().enumerate() {
         assert_eq!(

@@ -125,7 +125,7 @@ impl Kernel {
     }
 
     fn tail(&self) -> u16 {
-        // SAFETY: bytes 14 and 15 of the ring are its tail, aligned to 2.
+        // SAFETY: bytes 14 and 15 of the ring are its tail, aligned to 2, and written atomically.
         unsafe { AtomicU16::from_ptr(self.ring.add(14).cast()) }.load(Ordering::Acquire)
     }
 
