@@ -303,3 +303,14 @@ fn a_freed_entry_is_used_again() {
     assert!(wheel.entries.is_empty() && wheel.entries.capacity() < 8);
     assert_eq!(wheel.next(), None);
 }
+
+#[test]
+fn a_clock_that_seems_to_go_back_fires_nothing_twice_or_late() {
+    let mut checked = Checked::new(1_000);
+    checked.insert(100);
+    checked.advance(1_050, |_| {});
+    assert!(checked.wheel.pop_due(900).is_none());
+    checked.check();
+    checked.advance(1_100, |_| {});
+    assert!(checked.armed.is_empty());
+}
