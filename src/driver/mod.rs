@@ -25,15 +25,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::NonNull;
 use std::rc::Rc;
 use std::task::Waker;
 
-use corering_buffers::{BufRing, Lease};
+use corering_buffers::BufRing;
 
 pub(crate) use self::multi::{MultiOp, provide_buffers};
 pub(crate) use self::op::{Op, Submit, Ticket, copied, filled};
-use self::slot::{Abandoned, Effect, Mode, Slots, VTable};
+use self::slot::{Abandoned, Effect, Orphan, Slots};
 pub(crate) use self::slot::{Item, Key};
 use crate::ring::{self, Clock, Cqe, RawSqe, Ring, Wait};
 
@@ -171,19 +170,6 @@ impl Driver {
         }
     }
 
-    #[inline]
-    fn reserve<T: 'static>(
-        &self,
-        op: T,
-        table: &'static VTable,
-    ) -> Result<(Key, NonNull<T>), (T, Cqe)> {
-        let mut core = self.core.borrow_mut();
-        if core.closing {
-            return Err((op, Cqe::refused(libc::ECANCELED)));
-        }
-        Ok(core.slots.reserve(op, table))
-    }
-
     /// Asks the kernel to end an op whose claim stays: it completes as cancelled, or as it will.
     pub(crate) fn cancel(&self, key: Key) {
         self.core.borrow_mut().cancel(key);
@@ -285,30 +271,27 @@ impl Driver {
         let before = self.core.borrow().counts.cqes;
         loop {
             let mut core = self.core.borrow_mut();
-            let effect = loop {
-                let Some(effect) = core.next_effect(&self.buffers) else {
+            let (waker, orphan) = loop {
+                let Some((key, effect)) = core.next_effect(&self.buffers) else {
                     return (core.counts.cqes - before) as usize;
                 };
                 match effect {
                     Effect::None => {}
                     Effect::Wake(waker) => {
                         if let Err(waker) = own(waker) {
-                            break Effect::Wake(waker);
+                            break (Some(waker), None);
                         }
                     }
-                    effect => break effect,
+                    Effect::Stop(waker) => {
+                        core.cancel(key);
+                        break (waker, None);
+                    }
+                    Effect::Ended(waker) => break (waker, Some(core.slots.remove(key))),
                 }
             };
             drop(core);
-            act(effect);
+            act(waker, orphan);
         }
-    }
-
-    #[inline]
-    fn push(&self, key: Key, mode: Mode, waker: Option<Waker>, sqe: &RawSqe) {
-        let mut core = self.core.borrow_mut();
-        core.slots.start(key, mode, waker);
-        core.push(sqe);
     }
 
     #[inline]
@@ -407,23 +390,18 @@ impl Core {
     }
 
     #[inline]
-    fn next_effect(&mut self, buffers: &Rc<BufRing>) -> Option<Effect> {
+    fn next_effect(&mut self, buffers: &Rc<BufRing>) -> Option<(Key, Effect)> {
         let cqe = self.ring.as_mut()?.pop()?;
         self.counts.cqes += 1;
+        let key = Key::from_user_data(cqe.user_data);
         if cqe.user_data & (CANCEL | MESSAGE) != 0 {
             self.answered(cqe);
-            return Some(Effect::None);
+            return Some((key, Effect::None));
         }
-        if cqe.res < 0 {
-            self.counts.enobufs += u64::from(cqe.res == -libc::ENOBUFS);
+        if cqe.res == -libc::ENOBUFS {
+            self.counts.enobufs += 1;
         }
-        let lease: Option<Lease> = multi::lease(buffers, cqe);
-        let key = Key::from_user_data(cqe.user_data);
-        let effect = self.slots.complete(key, cqe, lease);
-        if let Effect::Stop(_) = effect {
-            self.cancel(key);
-        }
-        Some(effect)
+        Some((key, self.slots.complete(key, cqe, buffers)))
     }
 
     /// A cancel was answered. Its success says nothing about the op, whose own completion counts.
@@ -448,13 +426,8 @@ fn submit(queue: &mut Ring, counts: &mut Counts) -> bool {
 
 /// Runs what a completion asks for. A panic in it is reported and goes no further: the op has ended
 /// and the core goes on.
-fn act(effect: Effect) {
-    let (waker, orphan) = match effect {
-        Effect::None => return,
-        Effect::Wake(waker) => (Some(waker), None),
-        Effect::Stop(waker) => (waker, None),
-        Effect::Finish(waker, orphan) => (waker, Some(orphan)),
-    };
+#[cold]
+fn act(waker: Option<Waker>, orphan: Option<Orphan>) {
     // The panic's message has been printed by the hook.
     let _ = catch_unwind(AssertUnwindSafe(|| {
         if let Some(orphan) = orphan {

@@ -44,9 +44,9 @@ impl<T: MultiOp> Table<T> {
 /// # Safety
 ///
 /// See [`VTable::item`].
-unsafe fn item<T: MultiOp>(payload: &Payload, cqe: Cqe, lease: Option<Lease>) -> Item {
+unsafe fn item<T: MultiOp>(payload: &Payload, cqe: Cqe, buffers: &Rc<BufRing>) -> Item {
     // SAFETY: the caller promises that the payload holds a `T`.
-    unsafe { payload.as_ref::<T>() }.item(cqe, lease)
+    unsafe { payload.as_ref::<T>() }.item(cqe, lease(buffers, cqe))
 }
 
 /// # Safety
@@ -60,7 +60,8 @@ unsafe fn finish<T: MultiOp>(payload: Payload, cqe: Cqe) {
 impl Driver {
     /// Submits a multishot op. It belongs to its resource, which keeps the key to cancel it.
     pub(crate) fn arm<T: MultiOp>(&self, op: T) -> Result<Key, (T, Cqe)> {
-        self.start(op, &Table::<T>::TABLE, Mode::Multi, None, fill::<T>)
+        self.start(|| op, &Table::<T>::TABLE, Mode::Multi, None, fill::<T>)
+            .map_err(|(make, cqe)| (make(), cqe))
     }
 }
 

@@ -4,15 +4,14 @@
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::ptr::NonNull;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::{io, mem, slice};
 
 use bytes::Bytes;
 use corering_buffers::IoBufMut;
 
-use super::slot::{Mode, Payload, Taken, VTable};
+use super::slot::{Mode, Payload, Progress, VTable};
 use super::{Driver, Key};
 use crate::ring::{Cqe, Sqe};
 
@@ -96,8 +95,8 @@ unsafe fn finish<T: Op>(payload: Payload, cqe: Cqe) {
 /// A claim on an op that was submitted. Dropping it abandons the op.
 #[must_use = "dropping a ticket abandons its op"]
 pub(crate) struct Ticket<T: Op> {
-    driver: Rc<Driver>,
-    key: Key,
+    /// `None` once the op was taken.
+    claim: Option<(Rc<Driver>, Key)>,
     op: PhantomData<fn() -> T>,
 }
 
@@ -105,40 +104,49 @@ impl<T: Op> Ticket<T> {
     /// The op's output, once its final completion has come.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<T::Output> {
-        match self.poll_op(cx) {
-            Poll::Ready((op, cqe)) => Poll::Ready(op.complete(cqe)),
-            Poll::Pending => Poll::Pending,
-        }
+        self.poll_with(cx, T::complete)
     }
 
+    /// As [`poll`](Ticket::poll), with another output. A function is handed the op, since to return
+    /// it costs a copy at each step.
     #[inline]
-    fn poll_op(&mut self, cx: &Context<'_>) -> Poll<(T, Cqe)> {
-        assert!(self.key != Key::TAKEN, "polled after completion");
-        // SAFETY: a ticket is made by `Driver::submit` alone, for a `T`, with that driver's own key.
-        match unsafe { self.driver.take::<T>(self.key, cx.waker()) } {
-            Taken::Done(op, cqe) => {
-                self.key = Key::TAKEN;
-                Poll::Ready((op, cqe))
+    pub(crate) fn poll_with<R>(
+        &mut self,
+        cx: &Context<'_>,
+        finish: impl FnOnce(T, Cqe) -> R,
+    ) -> Poll<R> {
+        let (driver, key) = self.claim.as_ref().expect("polled after completion");
+        let mut core = driver.core.borrow_mut();
+        match core.slots.done(*key, cx.waker()) {
+            Ok(done) => {
+                let cqe = done.cqe();
+                // SAFETY: a ticket is made by `Driver::submit` alone, for a `T`, with that driver's
+                // own key.
+                let op = unsafe { done.take::<T>() };
+                drop(core);
+                self.claim = None;
+                Poll::Ready(finish(op, cqe))
             }
-            Taken::Pending => Poll::Pending,
-            Taken::OtherWaker => {
-                self.driver.rewake(self.key, cx.waker().clone());
+            Err(Progress::Pending) => Poll::Pending,
+            Err(Progress::OtherWaker) => {
+                drop(core);
+                driver.rewake(*key, cx.waker().clone());
                 Poll::Pending
             }
         }
     }
 
-    /// The op's key, for a cancel that keeps the claim.
-    pub(crate) fn key(&self) -> Key {
-        self.key
+    /// The op's key, for a cancel that keeps the claim. `None` once the op was taken.
+    pub(crate) fn key(&self) -> Option<Key> {
+        self.claim.as_ref().map(|claim| claim.1)
     }
 }
 
 impl<T: Op> Drop for Ticket<T> {
     #[inline]
     fn drop(&mut self) {
-        if self.key != Key::TAKEN {
-            self.driver.abandon(self.key, !T::COMMITTED);
+        if let Some((driver, key)) = self.claim.take() {
+            driver.abandon(key, !T::COMMITTED);
         }
     }
 }
@@ -161,14 +169,14 @@ impl<T: Op> Future for Submit<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
         if let State::Sent(ticket) = &mut self.0 {
-            let output = std::task::ready!(ticket.poll(cx));
+            let output = ready!(ticket.poll(cx));
             self.0 = State::Taken;
             return Poll::Ready(output);
         }
         let State::Unsent(driver, op) = mem::replace(&mut self.0, State::Taken) else {
             panic!("polled after completion");
         };
-        match driver.submit(op, cx) {
+        match driver.submit(|| op, cx) {
             Ok(ticket) => {
                 self.0 = State::Sent(ticket);
                 Poll::Pending
@@ -179,75 +187,73 @@ impl<T: Op> Future for Submit<T> {
 }
 
 impl Driver {
-    /// Moves `op` into a slot and stages its SQE. A driver that is shut down gives the op back, with
+    /// Makes an op in a slot and stages its SQE. A driver that is shut down gives the op back, with
     /// the completion (`ECANCELED`) that it would have had.
     #[inline]
     pub(crate) fn submit<T: Op>(
         self: &Rc<Self>,
-        op: T,
+        make: impl FnOnce() -> T,
         cx: &Context<'_>,
     ) -> Result<Ticket<T>, (T, Cqe)> {
-        let waker = cx.waker().clone();
-        let key = self.start(op, &Table::<T>::TABLE, Mode::Waited, Some(waker), T::fill)?;
-        Ok(Ticket {
-            driver: Rc::clone(self),
-            key,
-            op: PhantomData,
-        })
+        // First: cloning a waker may run user code, and what is moved after it moves only once.
+        let waker = Some(cx.waker().clone());
+        match self.start(make, &Table::<T>::TABLE, Mode::Waited, waker, T::fill) {
+            Ok(key) => Ok(Ticket {
+                claim: Some((Rc::clone(self), key)),
+                op: PhantomData,
+            }),
+            Err((make, cqe)) => Err((make(), cqe)),
+        }
     }
 
     /// Submits an op that nobody waits for: it ends in [`Op::orphan`]. `None` if that has happened
     /// already, because the driver is shut down.
     pub(crate) fn submit_detached<T: Op>(&self, op: T) -> Option<Key> {
-        match self.start(op, &Table::<T>::TABLE, Mode::Detached, None, T::fill) {
+        match self.start(|| op, &Table::<T>::TABLE, Mode::Detached, None, T::fill) {
             Ok(key) => Some(key),
-            Err((op, cqe)) => {
-                op.orphan(cqe);
+            Err((make, cqe)) => {
+                make().orphan(cqe);
                 None
             }
         }
     }
 
-    /// Reserves a slot, lets `fill` describe the op at its final address, and stages the SQE.
+    /// Makes the op in a slot, lets `fill` describe the op at its final address, and stages the SQE.
     ///
     /// `fill` asks user code for the buffer's address, so the driver is not borrowed meanwhile. If
     /// it panics the slot is freed and the op dropped.
     #[inline]
-    pub(super) fn start<T: 'static>(
+    pub(super) fn start<T: 'static, M: FnOnce() -> T>(
         &self,
-        op: T,
+        make: M,
         table: &'static VTable,
         mode: Mode,
         waker: Option<Waker>,
         fill: impl for<'op> FnOnce(&'op mut T, &mut Sqe<'op>),
-    ) -> Result<Key, (T, Cqe)> {
-        let (key, place) = self.reserve(op, table)?;
+    ) -> Result<Key, (M, Cqe)> {
+        let mut core = self.core.borrow_mut();
+        if core.closing {
+            drop(core);
+            drop(waker); // user code, so not while the driver is borrowed
+            return Err((make, Cqe::refused(libc::ECANCELED)));
+        }
+        let (key, place) = core.slots.insert(make, table, mode, waker);
+        drop(core);
         let filling = Filling {
             driver: self,
             key,
-            place,
+            op: PhantomData::<T>,
         };
         let mut sqe = Sqe::new();
-        // SAFETY: `place` is the op's address in its slot, which is in state `Filling`: nobody else
-        // has the op until `push` below, and slots do not move.
+        // SAFETY: `place` is the op's address in its slot, slots do not move, and nobody else has
+        // the op until its SQE is pushed below.
         fill(unsafe { &mut *place.as_ptr() }, &mut sqe);
         mem::forget(filling);
         // SAFETY: what the op lent lives at or behind its address in the slot, which keeps it until
         // the final completion; the rest is the promise of `Op` and `MultiOp`.
         let raw = unsafe { sqe.into_raw(key.to_user_data()) };
-        self.push(key, mode, waker, &raw);
+        self.core.borrow_mut().push(&raw);
         Ok(key)
-    }
-}
-
-impl Driver {
-    /// # Safety
-    ///
-    /// See [`Slots::take`](super::slot::Slots::take).
-    #[inline]
-    unsafe fn take<T>(&self, key: Key, waker: &Waker) -> Taken<T> {
-        // SAFETY: the caller's promise.
-        unsafe { self.core.borrow_mut().slots.take::<T>(key, waker) }
     }
 
     #[cold]
@@ -261,15 +267,15 @@ impl Driver {
 struct Filling<'a, T: 'static> {
     driver: &'a Driver,
     key: Key,
-    place: NonNull<T>,
+    op: PhantomData<T>,
 }
 
 impl<T> Drop for Filling<'_, T> {
     fn drop(&mut self) {
         let mut core = self.driver.core.borrow_mut();
-        // SAFETY: the key was reserved for a `T`, as `place` shows.
-        let op = unsafe { core.slots.unfill::<T>(self.key) };
+        // SAFETY: `start` made this for the `T` that it inserted, and has pushed nothing yet.
+        let unfilled = unsafe { core.slots.unfill::<T>(self.key) };
         drop(core);
-        drop(op); // user code, so not while the driver is borrowed
+        drop(unfilled); // user code, so not while the driver is borrowed
     }
 }

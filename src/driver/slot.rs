@@ -6,22 +6,27 @@
 //!
 //! | state | who owns the payload | leaves it by |
 //! |---|---|---|
-//! | `Vacant` | nobody, it is uninitialised | [`Slots::reserve`] |
-//! | `Filling` | us; the SQE is being written, user code may run | [`Slots::start`], [`Slots::unfill`] |
+//! | `Vacant` | nobody, it is uninitialised | [`Slots::insert`] |
 //! | `Waiting` | the kernel; a future waits | final completion → `Done`, [`Slots::abandon`] → `Orphaned` |
 //! | `Multi` | the kernel, and we read it; items go to the op itself | final completion → `Vacant` |
 //! | `Orphaned` | the kernel; nobody waits | final completion → `Vacant` |
-//! | `Done` | us; the future has not looked yet | [`Slots::take`], [`Slots::abandon`] → `Vacant` |
+//! | `Done` | us; the future has not looked yet | [`Done::take`], [`Slots::abandon`] → `Vacant` |
+//!
+//! Between [`Slots::insert`] and the push of its SQE an op is ours, although its state says the
+//! kernel's: its SQE is being filled, which may run user code, and [`Slots::unfill`] takes it back if
+//! that panics.
 //!
 //! A slot's generation changes whenever it becomes vacant, so a late key never meets a new op.
 #![allow(unsafe_code)]
 
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::ptr::NonNull;
+use std::rc::Rc;
 use std::task::Waker;
 
-use corering_buffers::Lease;
+use corering_buffers::BufRing;
 
+use super::multi::lease;
 use crate::ring::Cqe;
 
 /// Room for an op, bytes. A larger op boxes its cold part.
@@ -41,7 +46,7 @@ pub(super) struct VTable {
     /// # Safety
     ///
     /// The payload holds an op of the type that this table was made for.
-    pub(super) item: Option<unsafe fn(&Payload, Cqe, Option<Lease>) -> Item>,
+    pub(super) item: Option<unsafe fn(&Payload, Cqe, &Rc<BufRing>) -> Item>,
     /// Moves the op out and ends it where nobody waits. Runs user code.
     ///
     /// # Safety
@@ -63,7 +68,6 @@ pub(crate) struct Item {
 #[repr(u8)]
 enum State {
     Vacant,
-    Filling,
     Waiting,
     Multi,
     Orphaned,
@@ -140,7 +144,8 @@ pub(super) enum Effect {
     Wake(Waker),
     /// A multishot op that goes on has enough.
     Stop(Option<Waker>),
-    Finish(Option<Waker>, Orphan),
+    /// Nobody waits for the op's end: [`Slots::remove`] it and let it finish.
+    Ended(Option<Waker>),
 }
 
 /// An op that has completed and that nobody waits for.
@@ -166,12 +171,40 @@ pub(super) enum Abandoned {
     Done(Orphan),
 }
 
-/// What a future finds when it asks for its op.
-pub(super) enum Taken<T> {
-    Done(T, Cqe),
+/// Why there is nothing to take yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Progress {
     Pending,
     /// Pending, and the waker that is stored is not the caller's: see [`Slots::rewake`].
     OtherWaker,
+}
+
+/// An op that has ended, still in its slot.
+pub(super) struct Done<'a> {
+    slot: &'a mut Slot,
+    vacant: &'a mut Vec<u32>,
+    index: u32,
+}
+
+impl Done<'_> {
+    #[inline]
+    pub(super) fn cqe(&self) -> Cqe {
+        self.slot.kept()
+    }
+
+    /// Moves the op out.
+    ///
+    /// # Safety
+    ///
+    /// The key that led here must come from [`Slots::insert`] with this very `T`.
+    #[inline]
+    pub(super) unsafe fn take<T>(self) -> T {
+        self.vacant.push(self.index);
+        self.slot.vacate();
+        // SAFETY: state `Done` meant that the payload holds the `T` that `insert` wrote and that the
+        // kernel is finished with it; `vacate` has made sure that it is read once.
+        unsafe { self.slot.payload.read::<T>() }
+    }
 }
 
 static UNUSED: VTable = VTable {
@@ -180,12 +213,15 @@ static UNUSED: VTable = VTable {
 };
 
 impl Slots {
-    /// Moves `op` to the address that it keeps until its final completion, in state `Filling`.
+    /// Makes an op at the address that it keeps until its final completion. Its SQE is to be filled
+    /// and pushed next. `make` only moves: the driver is borrowed, and it must not panic.
     #[inline]
-    pub(super) fn reserve<T: 'static>(
+    pub(super) fn insert<T: 'static>(
         &mut self,
-        op: T,
+        make: impl FnOnce() -> T,
         vtable: &'static VTable,
+        mode: Mode,
+        waker: Option<Waker>,
     ) -> (Key, NonNull<T>) {
         const { assert!(size_of::<T>() <= OP_SIZE_MAX && align_of::<T>() <= 8) }
         let index = match self.vacant.pop() {
@@ -193,118 +229,65 @@ impl Slots {
             None => self.grow(),
         };
         let slot = self.slot(index);
-        debug_assert_eq!(slot.state, State::Vacant);
-        slot.state = State::Filling;
-        slot.vtable = vtable;
-        let generation = slot.generation;
-        (Key { index, generation }, slot.payload.write(op))
-    }
-
-    /// The SQE is on its way: from now on the kernel owns the payload.
-    #[inline]
-    pub(super) fn start(&mut self, key: Key, mode: Mode, waker: Option<Waker>) {
-        let slot = self.slot_of(key);
-        debug_assert_eq!(slot.state, State::Filling);
-        slot.res = 0;
-        slot.flags = 0;
-        slot.missed = 0;
+        debug_assert!(slot.state == State::Vacant && slot.waker.is_none());
         slot.state = match mode {
             Mode::Waited => State::Waiting,
             Mode::Multi => State::Multi,
             Mode::Detached => State::Orphaned,
         };
-        debug_assert!(slot.waker.is_none());
-        slot.waker = waker;
+        slot.missed = 0;
+        // Whoever leaves `Waiting` takes the waker, so there is none to drop.
+        mem::forget(mem::replace(&mut slot.waker, waker));
+        slot.vtable = vtable;
+        let generation = slot.generation;
+        (Key { index, generation }, slot.payload.write(make()))
     }
 
-    /// Takes an op back that was not submitted.
+    /// Takes an op back whose SQE was not pushed, with its waker.
     ///
     /// # Safety
     ///
-    /// `key` must come from [`Slots::reserve`] with this very `T`.
-    pub(super) unsafe fn unfill<T>(&mut self, key: Key) -> T {
+    /// `key` must come from [`Slots::insert`] with this very `T`, and no SQE was pushed for it.
+    #[cold]
+    pub(super) unsafe fn unfill<T>(&mut self, key: Key) -> (T, Option<Waker>) {
         let slot = self.slot_of(key);
-        assert_eq!(
-            slot.state,
-            State::Filling,
-            "only an op that is being filled"
-        );
-        // SAFETY: `Filling` means that the payload holds the `T` that `reserve` wrote, and
+        let waker = slot.waker.take();
+        // SAFETY: the payload holds the `T` that `insert` wrote, the kernel knows nothing of it, and
         // `release` makes sure that it is read once.
         let op = unsafe { slot.payload.read::<T>() };
         self.release(key);
-        op
+        (op, waker)
     }
 
     /// Records a completion and says what is left to do once the driver is no longer borrowed.
     #[inline]
-    pub(super) fn complete(&mut self, key: Key, cqe: Cqe, lease: Option<Lease>) -> Effect {
+    pub(super) fn complete(&mut self, key: Key, cqe: Cqe, buffers: &Rc<BufRing>) -> Effect {
         let slot = self.slot_of(key);
         match slot.state {
-            State::Waiting => {
+            // The flags are those of a completion that is the first, the last, and its op's result.
+            State::Waiting if !cqe.is_more() && !cqe.is_notification() => {
                 slot.keep(cqe);
-                if cqe.is_more() {
-                    return Effect::None;
-                }
-                slot.state = State::Done;
-                match slot.waker.take() {
-                    Some(waker) => Effect::Wake(waker),
-                    None => Effect::None,
-                }
+                slot.done()
             }
-            State::Multi => self.item(key, cqe, lease),
-            State::Orphaned => {
-                slot.keep(cqe);
-                if cqe.is_more() {
-                    return Effect::None;
-                }
-                Effect::Finish(None, self.remove(key))
-            }
-            state => unreachable!("a completion for a slot in state {state:?}"),
+            State::Multi => slot.item(cqe, buffers),
+            _ => slot.complete_slowly(cqe, buffers),
         }
     }
 
+    /// The op if its final completion has come, for a future that would wait with `waker`.
     #[inline]
-    fn item(&mut self, key: Key, cqe: Cqe, lease: Option<Lease>) -> Effect {
-        let slot = self.slot_of(key);
-        let item = slot.vtable.item.expect("a multishot op takes its items");
-        // SAFETY: state `Multi`: the payload holds the op that the table was made for, and it is
-        // only shared with the kernel.
-        let Item { wake, stop } = unsafe { item(&slot.payload, cqe, lease) };
-        if !cqe.is_more() {
-            slot.keep(cqe);
-            return Effect::Finish(wake, self.remove(key));
+    pub(super) fn done(&mut self, key: Key, waker: &Waker) -> Result<Done<'_>, Progress> {
+        let chunk = &mut self.chunks[key.index as usize / CHUNK];
+        let slot = &mut chunk[key.index as usize % CHUNK];
+        assert!(slot.generation == key.generation, "a stale key");
+        if slot.state != State::Done {
+            return Err(slot.progress(waker));
         }
-        match wake {
-            wake if stop => Effect::Stop(wake),
-            Some(waker) => Effect::Wake(waker),
-            None => Effect::None,
-        }
-    }
-
-    /// Takes an op whose final completion has come.
-    ///
-    /// # Safety
-    ///
-    /// `key` must come from [`Slots::reserve`] with this very `T`.
-    #[inline]
-    pub(super) unsafe fn take<T>(&mut self, key: Key, waker: &Waker) -> Taken<T> {
-        let slot = self.slot_of(key);
-        match slot.state {
-            State::Done => {
-                // SAFETY: `Done` means that the payload holds the `T` that `reserve` wrote and the
-                // kernel is finished with it; `release` makes sure that it is read once.
-                let op = unsafe { slot.payload.read::<T>() };
-                let cqe = slot.kept(key);
-                self.release(key);
-                Taken::Done(op, cqe)
-            }
-            State::Waiting => match &slot.waker {
-                Some(stored) if stored.will_wake(waker) => Taken::Pending,
-                _ => Taken::OtherWaker,
-            },
-            state => unreachable!("take of a slot in state {state:?}"),
-        }
+        Ok(Done {
+            slot,
+            vacant: &mut self.vacant,
+            index: key.index,
+        })
     }
 
     /// Replaces the waker of an op that is waited for. The old one is dropped by the caller.
@@ -353,12 +336,6 @@ impl Slots {
         self.count(|state| state == State::Orphaned)
     }
 
-    /// Slots in use, whatever their state.
-    #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.chunks.len() * CHUNK - self.vacant.len()
-    }
-
     fn count(&self, wanted: impl Fn(State) -> bool) -> usize {
         let slots = self.chunks.iter().flat_map(|chunk| chunk.iter());
         slots.filter(|slot| wanted(slot.state)).count()
@@ -369,13 +346,14 @@ impl Slots {
         (slot.generation == key.generation).then_some(slot)
     }
 
-    fn remove(&mut self, key: Key) -> Orphan {
+    /// Takes out an op that has ended and that nobody waits for.
+    pub(super) fn remove(&mut self, key: Key) -> Orphan {
         let slot = self.slot_of(key);
-        debug_assert!(slot.waker.is_none());
+        assert!(slot.state == State::Done, "removed before its completion");
         let orphan = Orphan {
             vtable: slot.vtable,
-            payload: std::mem::replace(&mut slot.payload, Payload(MaybeUninit::uninit())),
-            cqe: slot.kept(key),
+            payload: mem::replace(&mut slot.payload, Payload(MaybeUninit::uninit())),
+            cqe: slot.kept(),
         };
         self.release(key);
         orphan
@@ -383,9 +361,7 @@ impl Slots {
 
     #[inline]
     fn release(&mut self, key: Key) {
-        let slot = self.slot_of(key);
-        slot.state = State::Vacant;
-        slot.generation = slot.generation.wrapping_add(1);
+        self.slot_of(key).vacate();
         self.vacant.push(key.index);
     }
 
@@ -435,11 +411,70 @@ impl Slot {
     }
 
     #[inline]
-    fn kept(&self, key: Key) -> Cqe {
+    fn kept(&self) -> Cqe {
         Cqe {
-            user_data: key.to_user_data(),
+            user_data: 0,
             res: self.res,
             flags: self.flags,
+        }
+    }
+
+    #[inline]
+    fn vacate(&mut self) {
+        self.state = State::Vacant;
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    #[inline]
+    fn progress(&self, waker: &Waker) -> Progress {
+        match (self.state, &self.waker) {
+            (State::Waiting, Some(stored)) if stored.will_wake(waker) => Progress::Pending,
+            (State::Waiting, _) => Progress::OtherWaker,
+            (state, _) => unreachable!("an op that is waited for, in state {state:?}"),
+        }
+    }
+
+    #[inline]
+    fn done(&mut self) -> Effect {
+        self.state = State::Done;
+        match self.waker.take() {
+            Some(waker) => Effect::Wake(waker),
+            None => Effect::None,
+        }
+    }
+
+    #[inline]
+    fn item(&mut self, cqe: Cqe, buffers: &Rc<BufRing>) -> Effect {
+        let take = self.vtable.item.expect("a multishot op takes its items");
+        // SAFETY: state `Multi`: the payload holds the op that the table was made for, and it is
+        // only shared with the kernel.
+        let Item { wake, stop } = unsafe { take(&self.payload, cqe, buffers) };
+        if !cqe.is_more() {
+            self.keep(cqe);
+            self.state = State::Done;
+            return Effect::Ended(wake);
+        }
+        match wake {
+            wake if stop => Effect::Stop(wake),
+            Some(waker) => Effect::Wake(waker),
+            None => Effect::None,
+        }
+    }
+
+    /// What is not a single completion that somebody waits for.
+    #[cold]
+    fn complete_slowly(&mut self, cqe: Cqe, buffers: &Rc<BufRing>) -> Effect {
+        // Only a multishot op takes provided buffers; one that came all the same goes back.
+        drop(lease(buffers, cqe));
+        self.keep(cqe);
+        match self.state {
+            State::Waiting | State::Orphaned if cqe.is_more() => Effect::None,
+            State::Waiting => self.done(),
+            State::Orphaned => {
+                self.state = State::Done;
+                Effect::Ended(None)
+            }
+            state => unreachable!("a completion for a slot in state {state:?}"),
         }
     }
 }
@@ -457,7 +492,7 @@ impl Payload {
     #[inline]
     fn write<T>(&mut self, value: T) -> NonNull<T> {
         let place = self.0.as_mut_ptr().cast::<T>();
-        // SAFETY: `reserve` has checked at compile time that `T` fits in size and alignment.
+        // SAFETY: `insert` has checked at compile time that `T` fits in size and alignment.
         unsafe { place.write(value) };
         NonNull::new(place).expect("a slot is not at address zero")
     }

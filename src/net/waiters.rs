@@ -14,7 +14,10 @@ pub(crate) struct Place(NonZeroU32);
 /// The line.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    first: Option<(Place, Option<Waker>)>,
+    first: Option<Place>,
+    /// The waker of the first, until it is woken.
+    waker: Option<Waker>,
+    /// Those behind, `None` when there was never more than one.
     rest: Option<Box<VecDeque<(Place, Option<Waker>)>>>,
     last: u32,
 }
@@ -24,10 +27,7 @@ impl Waiters {
     /// waits.
     #[inline]
     pub(crate) fn may_go(&self, place: Option<Place>) -> bool {
-        match &self.first {
-            Some((first, _)) => Some(*first) == place,
-            None => true,
-        }
+        self.first.is_none() || self.first == place
     }
 
     /// Whether anybody waits.
@@ -40,64 +40,81 @@ impl Waiters {
     /// dropping that may run user code, so the caller does it when nothing is borrowed.
     #[inline]
     pub(crate) fn wait(&mut self, place: &mut Option<Place>, waker: Waker) -> Option<Waker> {
+        if self.first.is_none() {
+            // A place that was given up is not the holder's any more: all places are given back.
+            *place = Some(self.next_place());
+            self.first = *place;
+        } else if self.first != *place {
+            return self.wait_behind(place, waker);
+        }
+        self.waker.replace(waker)
+    }
+
+    #[cold]
+    fn wait_behind(&mut self, place: &mut Option<Place>, waker: Waker) -> Option<Waker> {
         let Some(own) = *place else {
             let new = self.next_place();
             *place = Some(new);
-            match &self.first {
-                None => self.first = Some((new, Some(waker))),
-                Some(_) => {
-                    let rest = self.rest.get_or_insert_default();
-                    rest.push_back((new, Some(waker)));
-                }
-            }
+            self.rest
+                .get_or_insert_default()
+                .push_back((new, Some(waker)));
             return None;
         };
-        self.at(own).and_then(|stored| stored.replace(waker))
+        let rest = self.rest.as_mut()?;
+        let entry = rest.iter_mut().find(|(other, _)| *other == own)?;
+        entry.1.replace(waker)
     }
 
     /// Whether the waker at `place` already wakes the task of `cx`.
     #[inline]
-    pub(crate) fn wakes(&mut self, place: Option<Place>, cx: &Context<'_>) -> bool {
-        let stored = place.and_then(|place| self.at(place));
-        stored.is_some_and(|waker| waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())))
+    pub(crate) fn wakes(&self, place: Option<Place>, cx: &Context<'_>) -> bool {
+        let stored = match place {
+            None => return false,
+            place if place == self.first => self.waker.as_ref(),
+            Some(place) => self.waker_behind(place),
+        };
+        stored.is_some_and(|waker| waker.will_wake(cx.waker()))
+    }
+
+    #[cold]
+    fn waker_behind(&self, place: Place) -> Option<&Waker> {
+        let entry = self
+            .rest
+            .as_ref()?
+            .iter()
+            .find(|(other, _)| *other == place)?;
+        entry.1.as_ref()
     }
 
     /// Takes the waker of the first in line, who keeps the place.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<Waker> {
-        self.first.as_mut()?.1.take()
+        self.waker.take()
     }
 
     /// Gives a place back, with the waker that was stored there.
     #[inline]
     pub(crate) fn leave(&mut self, place: Place) -> Option<Waker> {
-        match &mut self.first {
-            Some((first, waker)) if *first == place => {
-                let waker = waker.take();
-                self.first = self.rest.as_mut().and_then(|rest| rest.pop_front());
-                waker
-            }
-            _ => {
-                let rest = self.rest.as_mut()?;
-                let index = rest.iter().position(|(other, _)| *other == place)?;
-                rest.remove(index)?.1
-            }
+        if self.rest.is_some() || self.first != Some(place) {
+            return self.leave_line(place);
         }
+        self.first = None;
+        self.waker.take()
+    }
+
+    #[cold]
+    fn leave_line(&mut self, place: Place) -> Option<Waker> {
+        let rest = self.rest.as_mut()?;
+        if self.first == Some(place) {
+            let (first, waker) = rest.pop_front().unzip();
+            self.first = first;
+            return std::mem::replace(&mut self.waker, waker.flatten());
+        }
+        let index = rest.iter().position(|(other, _)| *other == place)?;
+        rest.remove(index)?.1
     }
 
     #[inline]
-    fn at(&mut self, place: Place) -> Option<&mut Option<Waker>> {
-        if let Some((first, waker)) = &mut self.first
-            && *first == place
-        {
-            return Some(waker);
-        }
-        let rest = self.rest.as_mut()?;
-        rest.iter_mut()
-            .find(|(other, _)| *other == place)
-            .map(|(_, waker)| waker)
-    }
-
     fn next_place(&mut self) -> Place {
         self.last = self.last.wrapping_add(1).max(1);
         Place(NonZeroU32::new(self.last).expect("at least 1"))

@@ -46,7 +46,7 @@ pub(crate) use self::read::Read;
 pub(crate) use self::recv::Recv;
 pub(crate) use self::recv_multi::RecvMulti;
 pub(crate) use self::recv_owned::RecvOwned;
-pub(crate) use self::send::{Send, Sent};
+pub(crate) use self::send::Send;
 pub(crate) use self::send_vectored::SendVectored;
 pub(crate) use self::send_zc::SendZc;
 pub(crate) use self::write::Write;

@@ -23,6 +23,7 @@ unsafe impl<S: Receiver> MultiOp for RecvMulti<S> {
             .buffer_group(BUFFER_GROUP);
     }
 
+    #[inline(always)]
     fn item(&self, cqe: Cqe, lease: Option<Lease>) -> Item {
         self.0.received(cqe, lease)
     }

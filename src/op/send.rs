@@ -23,6 +23,7 @@ pub(crate) struct Send<S, B> {
 }
 
 impl<S: Sender, B: IoBuf> Send<S, B> {
+    #[inline]
     pub(crate) fn new(socket: Rc<S>, buf: B, all: bool) -> Self {
         Send {
             socket,
@@ -32,19 +33,28 @@ impl<S: Sender, B: IoBuf> Send<S, B> {
             all,
         }
     }
-}
 
-/// What one submission has come to.
-pub(crate) enum Sent<S, B> {
-    /// The send has ended; the count is of all its submissions.
-    Done(io::Result<usize>, B),
-    /// The kernel took a part. The rest is to be submitted.
-    More(Send<S, B>),
+    /// Takes the completion of one submission. `Some` is the send's result, of all its submissions:
+    /// it has ended. `None`: there is a rest, to be submitted again.
+    #[inline]
+    pub(crate) fn advance(&mut self, cqe: Cqe) -> Option<io::Result<usize>> {
+        self.done += usize::try_from(cqe.res).unwrap_or(0);
+        let short = self.all && self.done < self.len;
+        let result = match cqe.result() {
+            Ok(_) if !short => Ok(self.done),
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            Ok(_) => return None,
+            Err(e) => Err(e),
+        };
+        self.socket.sent(&result);
+        Some(result)
+    }
 }
 
 // SAFETY: SEND only reads `len` bytes at `addr`.
 unsafe impl<S: Sender, B: IoBuf> Op for Send<S, B> {
-    type Output = Sent<S, B>;
+    /// What [`Send::advance`] says, and the op.
+    type Output = (Option<io::Result<usize>>, Self);
     const COMMITTED: bool = true;
 
     #[inline]
@@ -58,24 +68,14 @@ unsafe impl<S: Sender, B: IoBuf> Op for Send<S, B> {
             .op_flags((libc::MSG_NOSIGNAL | wait).cast_unsigned());
     }
 
-    #[inline]
     fn complete(mut self, cqe: Cqe) -> Self::Output {
-        let sent = cqe.result();
-        self.done += sent.as_ref().map_or(0, |n| *n as usize);
-        let short = self.all && self.done < self.len;
-        let result = match sent {
-            Ok(n) if short && n > 0 => return Sent::More(self),
-            Ok(_) if short => Err(io::ErrorKind::WriteZero.into()),
-            sent => sent.map(|_| self.done),
-        };
-        self.socket.sent(&result);
-        Sent::Done(result, self.buf)
+        (self.advance(cqe), self)
     }
 
-    fn orphan(self, cqe: Cqe) {
-        if let Sent::More(op) = self.complete(cqe) {
-            let socket = Rc::clone(&op.socket);
-            if let Some(key) = socket.driver().submit_detached(op) {
+    fn orphan(mut self, cqe: Cqe) {
+        if self.advance(cqe).is_none() {
+            let socket = Rc::clone(&self.socket);
+            if let Some(key) = socket.driver().submit_detached(self) {
                 socket.continued(key);
             }
         }

@@ -32,7 +32,7 @@ pub use self::recv::Recv;
 use self::recv_side::RecvSide;
 use self::send_side::SendSide;
 pub use self::write::{Write, WriteAll, WriteVectored, WriteZeroCopy};
-use crate::driver::Driver;
+use crate::driver::{Driver, Key};
 use crate::ring::Fd;
 
 /// How long a committed send may go on when nobody holds its stream any more.
@@ -45,6 +45,8 @@ pub(crate) struct Socket {
     recv: RefCell<RecvSide>,
     send: RefCell<SendSide>,
     handles: Cell<Handles>,
+    /// The send that was submitted last, to be cancelled if it lingers too long.
+    last_send: Cell<Option<Key>>,
 }
 
 /// Which of the user's handles are there.
@@ -74,6 +76,7 @@ impl Socket {
             recv: RefCell::default(),
             send: RefCell::default(),
             handles: Cell::new(Handles::Whole),
+            last_send: Cell::new(None),
         })
     }
 

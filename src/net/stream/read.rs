@@ -66,14 +66,9 @@ impl<'a, B: IoBufMut> Read<'a, B> {
                 side.unpop(lease);
             }
         }
-        let arm = side.wants_more();
-        drop(side);
+        socket.taken(side, &mut self.place);
         // Tells the buffer its length, which is user code.
         let n = out.finish();
-        socket.leave_inbox(&mut self.place);
-        if arm {
-            socket.arm();
-        }
         (end.unwrap_or(Ok(())).map(|()| n), buf)
     }
 
@@ -105,7 +100,7 @@ impl<'a, B: IoBufMut> Read<'a, B> {
             poll_first,
         };
         drop(self.socket.go_direct());
-        match self.socket.driver.submit(op, cx) {
+        match self.socket.driver.submit(|| op, cx) {
             Ok(ticket) => {
                 self.state = State::Direct(ticket);
                 Poll::Pending

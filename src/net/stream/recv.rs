@@ -38,21 +38,14 @@ impl Future for Recv<'_> {
             ready!(budget::spend(cx));
         }
         let mut side = ready!(this.socket.poll_inbox(&mut this.place, cx, true));
-        let taken = side.pop();
-        let end = match taken {
-            Some(_) => None,
-            None => side.ended(),
+        let Some(lease) = side.pop() else {
+            let end = side.ended();
+            drop(side);
+            this.socket.leave_inbox(&mut this.place);
+            return Poll::Ready(end.unwrap_or(Ok(())).map(|()| None));
         };
-        let arm = side.wants_more();
-        drop(side);
-        this.socket.leave_inbox(&mut this.place);
-        if arm {
-            this.socket.arm();
-        }
-        match end {
-            Some(end) => Poll::Ready(end.map(|()| None)),
-            None => Poll::Ready(Ok(taken)),
-        }
+        this.socket.taken(side, &mut this.place);
+        Poll::Ready(Ok(Some(lease)))
     }
 }
 

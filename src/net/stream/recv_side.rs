@@ -11,6 +11,7 @@
 use std::cell::RefMut;
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -73,7 +74,7 @@ pub(super) struct RecvSide {
     paused: bool,
     /// No receive is armed any more: the read half is gone.
     closed: bool,
-    /// Bytes that the inbox may hold, if a reader asked for more than [`HIGH_MARK`] at once.
+    /// Bytes that the inbox may hold beyond [`HIGH_MARK`]: a reader has asked for them at once.
     raised: usize,
 }
 
@@ -116,11 +117,11 @@ impl RecvSide {
 
     /// Lets the inbox grow to `len` bytes.
     pub(super) fn raise(&mut self, len: usize) {
-        self.raised = self.raised.max(len);
+        self.raised = self.raised.max(len.saturating_sub(HIGH_MARK));
     }
 
     fn high_mark(&self) -> usize {
-        self.raised.max(HIGH_MARK)
+        HIGH_MARK + self.raised
     }
 
     /// The end of the stream, once the inbox is empty: `None` while it is open.
@@ -130,6 +131,16 @@ impl RecvSide {
             End::Open => None,
             End::Eof => Some(Ok(())),
             End::Failed(errno) => Some(Err(io::Error::from_raw_os_error(errno))),
+        }
+    }
+
+    /// A multishot receive brought no bytes. A lack of buffers and a cancel of ours are no end.
+    #[cold]
+    fn end(&mut self, cqe: Cqe) {
+        match -cqe.res {
+            0 => self.end = End::Eof,
+            libc::ENOBUFS | libc::ECANCELED => {}
+            errno => self.fail(errno),
         }
     }
 
@@ -150,6 +161,7 @@ impl RecvSide {
     }
 
     /// Moves the inbox into memory of our own, so that the core's buffers go back to the kernel.
+    #[cold]
     fn copy_out(&mut self) {
         self.head.iter_mut().for_each(Lease::make_owned);
         self.rest
@@ -210,12 +222,46 @@ impl Socket {
         }
     }
 
-    /// Leaves the line, and lets the next one go if there is something to take.
+    /// Leaves the line after something was taken, and arms a receive if there is room for it again.
     #[inline]
+    pub(super) fn taken(
+        self: &Rc<Self>,
+        mut side: RefMut<'_, RecvSide>,
+        place: &mut Option<Place>,
+    ) {
+        let (mut own, mut next) = (None, None);
+        if let Some(place) = place.take() {
+            own = side.waiters.leave(place);
+            next = self.next_reader(&mut side);
+        }
+        let arm = side.wants_more();
+        drop(side);
+        if own.is_some() || next.is_some() || arm {
+            self.taken_slowly(own, next, arm);
+        }
+    }
+
+    #[cold]
+    fn taken_slowly(self: &Rc<Self>, own: Option<Waker>, next: Option<Waker>, arm: bool) {
+        drop(own);
+        if let Some(next) = next {
+            next.wake();
+        }
+        if arm {
+            self.arm();
+        }
+    }
+
+    /// Leaves the line, and lets the next one go if there is something to take.
+    #[inline(always)]
     pub(super) fn leave_inbox(&self, place: &mut Option<Place>) {
-        let Some(place) = place.take() else {
-            return;
-        };
+        if let Some(place) = place.take() {
+            self.leave_inbox_slowly(place);
+        }
+    }
+
+    #[cold]
+    fn leave_inbox_slowly(&self, place: Place) {
         let mut side = self.recv.borrow_mut();
         let own = side.waiters.leave(place);
         let next = self.next_reader(&mut side);
@@ -367,25 +413,24 @@ impl Receiver for Socket {
         &self.fd
     }
 
-    #[inline]
+    #[inline(always)]
     fn received(&self, cqe: Cqe, lease: Option<Lease>) -> Item {
         let side = &mut *self.recv.borrow_mut();
         let mut stop = false;
-        if let Some(mut lease) = lease {
-            side.direct |= cqe.res >= DIRECT_FROM as i32;
-            side.nonempty = cqe.sock_nonempty();
-            // The kernel must not run out of buffers because somebody reads slowly.
-            if self.driver.buffers().is_low() {
-                lease.make_owned();
-                side.copy_out();
+        match lease {
+            Some(lease) => {
+                side.direct |= cqe.res >= DIRECT_FROM as i32;
+                side.nonempty = cqe.sock_nonempty();
+                side.push(lease);
+                // The kernel must not run out of buffers because somebody reads slowly.
+                if self.driver.buffers().is_low() {
+                    side.copy_out();
+                }
+                if side.bytes >= side.high_mark() {
+                    stop = !mem::replace(&mut side.paused, true);
+                }
             }
-            side.push(lease);
-            stop = side.bytes >= side.high_mark() && !side.paused;
-            side.paused |= stop;
-        } else if cqe.res == 0 {
-            side.end = End::Eof;
-        } else if cqe.res != -libc::ENOBUFS && !(cqe.res == -libc::ECANCELED) {
-            side.fail(-cqe.res);
+            None => side.end(cqe),
         }
         if !cqe.is_more() {
             side.arm = Arm::Idle;

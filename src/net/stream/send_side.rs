@@ -24,8 +24,6 @@ pub(super) struct SendSide {
     /// The errno that ended the side. It stays.
     error: Option<i32>,
     waiters: Waiters,
-    /// The op of the send that is in flight, to be cancelled if it lingers too long.
-    key: Option<Key>,
 }
 
 impl SendSide {
@@ -58,7 +56,6 @@ impl Socket {
         let mut side = self.send.borrow_mut();
         if !side.busy && side.waiters.may_go(*place) {
             side.busy = true;
-            side.key = None;
             return Poll::Ready(side.refusal().map_or(Ok(()), Err));
         }
         drop(side);
@@ -74,11 +71,15 @@ impl Socket {
     }
 
     /// Leaves the line, and lets the next one go.
-    #[inline]
+    #[inline(always)]
     pub(super) fn leave_line(&self, place: &mut Option<Place>) {
-        let Some(place) = place.take() else {
-            return;
-        };
+        if let Some(place) = place.take() {
+            self.leave_line_slowly(place);
+        }
+    }
+
+    #[cold]
+    fn leave_line_slowly(&self, place: Place) {
         let mut side = self.send.borrow_mut();
         let own = side.waiters.leave(place);
         let next = if side.busy { None } else { side.waiters.next() };
@@ -89,18 +90,10 @@ impl Socket {
         }
     }
 
-    /// The send's op, once it is in flight.
-    #[inline]
-    pub(super) fn in_flight(&self, key: Key) {
-        self.send.borrow_mut().key = Some(key);
-    }
-
     /// Gives a committed send of an abandoned stream its last ten seconds.
     pub(super) fn linger(&self) {
-        let side = self.send.borrow();
-        let key = side.key.filter(|_| side.busy);
-        drop(side);
-        if let Some(key) = key {
+        let busy = self.send.borrow().busy;
+        if let Some(key) = self.last_send.get().filter(|_| busy) {
             self.driver.linger(key, self.driver.now_ns() + LINGER_NS);
         }
     }
@@ -151,7 +144,7 @@ impl Sender for Socket {
     }
 
     fn continued(&self, key: Key) {
-        self.in_flight(key);
+        self.last_send.set(Some(key));
         if self.handles.get() == Handles::None {
             self.linger();
         }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,61 +13,51 @@ use corering_buffers::{BufResult, IoBuf, IoBufs};
 use super::Socket;
 use crate::driver::{Op, Ticket};
 use crate::net::waiters::Place;
-use crate::op::{Send, SendVectored, SendZc, Sender, Sent};
+use crate::op::{Send, SendVectored, SendZc, Sender};
 use crate::ring::Cqe;
 
 /// The future of `write_all(buf)`.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct WriteAll<'a, B: IoBuf>(InTurn<'a, Send<Socket, B>>);
+pub struct WriteAll<'a, B: IoBuf>(InTurn<'a, B, Send<Socket, B>>);
 
 /// The future of `write(buf)`.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct Write<'a, B: IoBuf>(InTurn<'a, Send<Socket, B>>);
+pub struct Write<'a, B: IoBuf>(InTurn<'a, B, Send<Socket, B>>);
 
 /// The future of `write_vectored(bufs)`.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct WriteVectored<'a, B: IoBufs>(InTurn<'a, SendVectored<Socket, B>>);
+pub struct WriteVectored<'a, B: IoBufs>(InTurn<'a, B, SendVectored<Socket, B>>);
 
 /// The future of `write_zero_copy(buf)`.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct WriteZeroCopy<'a, B: IoBuf>(InTurn<'a, SendZc<Socket, B>>);
+pub struct WriteZeroCopy<'a, B: IoBuf>(InTurn<'a, B, SendZc<Socket, B>>);
 
 impl<'a, B: IoBuf> WriteAll<'a, B> {
     #[inline]
     pub(crate) fn new(socket: &'a Rc<Socket>, buf: B) -> Self {
-        WriteAll(InTurn::new(socket, Send::new(Rc::clone(socket), buf, true)))
+        WriteAll(InTurn::new(socket, buf))
     }
 }
 
 impl<'a, B: IoBuf> Write<'a, B> {
     pub(crate) fn new(socket: &'a Rc<Socket>, buf: B) -> Self {
-        Write(InTurn::new(
-            socket,
-            Send::new(Rc::clone(socket), buf, false),
-        ))
+        Write(InTurn::new(socket, buf))
     }
 }
 
 impl<'a, B: IoBufs> WriteVectored<'a, B> {
     pub(crate) fn new(socket: &'a Rc<Socket>, bufs: B) -> Self {
-        WriteVectored(InTurn::new(
-            socket,
-            SendVectored::new(Rc::clone(socket), bufs),
-        ))
+        WriteVectored(InTurn::new(socket, bufs))
     }
 }
 
 impl<'a, B: IoBuf> WriteZeroCopy<'a, B> {
     pub(crate) fn new(socket: &'a Rc<Socket>, buf: B) -> Self {
-        let op = SendZc {
-            socket: Rc::clone(socket),
-            buf,
-        };
-        WriteZeroCopy(InTurn::new(socket, op))
+        WriteZeroCopy(InTurn::new(socket, buf))
     }
 }
 
@@ -75,12 +66,10 @@ impl<B: IoBuf> Future for WriteAll<'_, B> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match ready!(self.0.poll(cx)) {
-                Sent::Done(result, buf) => return Poll::Ready((result.map(drop), buf)),
-                // Still our turn: the side stays busy.
-                Sent::More(rest) => self.0.go_on(rest),
-            }
+        let all = |socket, buf| Send::new(socket, buf, true);
+        match ready!(self.0.poll(cx, all, |op, cqe| step(op, cqe))) {
+            Step::Done(result, buf) => Poll::Ready((result.map(drop), buf)),
+            Step::Rest(op) => self.go_on(op, cx),
         }
     }
 }
@@ -89,9 +78,10 @@ impl<B: IoBuf> Future for Write<'_, B> {
     type Output = BufResult<usize, B>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match ready!(self.0.poll(cx)) {
-            Sent::Done(result, buf) => Poll::Ready((result, buf)),
-            Sent::More(_) => unreachable!("a single write has no rest"),
+        let once = |socket, buf| Send::new(socket, buf, false);
+        match ready!(self.0.poll(cx, once, |op, cqe| step(op, cqe))) {
+            Step::Done(result, buf) => Poll::Ready((result, buf)),
+            Step::Rest(_) => unreachable!("a single write has no rest"),
         }
     }
 }
@@ -100,7 +90,7 @@ impl<B: IoBufs> Future for WriteVectored<'_, B> {
     type Output = BufResult<usize, B>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll(cx)
+        self.0.poll(cx, SendVectored::new, Op::complete)
     }
 }
 
@@ -108,87 +98,140 @@ impl<B: IoBuf> Future for WriteZeroCopy<'_, B> {
     type Output = BufResult<usize, B>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll(cx)
+        self.0
+            .poll(cx, |socket, buf| SendZc { socket, buf }, Op::complete)
     }
 }
 
-/// Submits an op when it is its turn.
-struct InTurn<'a, T: Op> {
-    socket: &'a Rc<Socket>,
-    place: Option<Place>,
-    state: State<T>,
+/// What one submission has come to.
+enum Step<B> {
+    /// The send has ended.
+    Done(io::Result<usize>, B),
+    /// The kernel took a part.
+    Rest(Send<Socket, B>),
 }
 
-enum State<T: Op> {
+#[inline(always)]
+fn step<B: IoBuf>(mut op: Send<Socket, B>, cqe: Cqe) -> Step<B> {
+    match op.advance(cqe) {
+        Some(result) => Step::Done(result, op.buf),
+        None => Step::Rest(op),
+    }
+}
+
+impl<B: IoBuf> WriteAll<'_, B> {
+    /// Submits the rest of a write of which the kernel took a part. It is still our turn.
+    #[cold]
+    fn go_on(&mut self, mut rest: Send<Socket, B>, cx: &mut Context<'_>) -> Poll<BufResult<(), B>> {
+        loop {
+            let submitted = submit(self.0.socket, || rest, cx);
+            match ready!(self.0.keep(submitted, step)) {
+                Step::Done(result, buf) => return Poll::Ready((result.map(drop), buf)),
+                Step::Rest(op) => rest = op,
+            }
+        }
+    }
+}
+
+/// Makes an op of a buffer and submits it when it is its turn.
+struct InTurn<'a, B, T: Op> {
+    socket: &'a Rc<Socket>,
+    place: Option<Place>,
+    state: State<B, T>,
+}
+
+enum State<B, T: Op> {
     /// Not submitted: if it is dropped now, nothing is sent.
-    Waiting(T),
-    /// A part was sent, and the turn is still ours.
-    Rest(T),
+    Waiting(B),
     /// Committed: it runs to its end.
     Sent(Ticket<T>),
     Taken,
 }
 
-// The op is never pinned here: it moves into a slot before the kernel sees it.
-impl<T: Op> Unpin for InTurn<'_, T> {}
+// Nothing is pinned here: the op moves into a slot before the kernel sees it.
+impl<B, T: Op> Unpin for InTurn<'_, B, T> {}
 
-impl<T: Op> fmt::Debug for InTurn<'_, T> {
+impl<B, T: Op> fmt::Debug for InTurn<'_, B, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
             State::Waiting(_) => "waiting for its turn",
-            State::Rest(_) | State::Sent(_) => "in flight",
+            State::Sent(_) => "in flight",
             State::Taken => "done",
         };
         f.debug_tuple("InTurn").field(&state).finish()
     }
 }
 
-impl<'a, T: Op> InTurn<'a, T> {
+impl<'a, B, T: Op> InTurn<'a, B, T> {
     #[inline]
-    fn new(socket: &'a Rc<Socket>, op: T) -> Self {
+    fn new(socket: &'a Rc<Socket>, buf: B) -> Self {
         InTurn {
             socket,
             place: None,
-            state: State::Waiting(op),
+            state: State::Waiting(buf),
         }
+    }
+
+    /// What `finish` makes of the op and its completion, once that has come. `make` is asked for the
+    /// op when its turn comes.
+    #[inline]
+    fn poll<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        make: impl FnOnce(Rc<Socket>, B) -> T,
+        finish: impl FnOnce(T, Cqe) -> R,
+    ) -> Poll<R> {
+        if let State::Sent(ticket) = &mut self.state {
+            let done = ready!(ticket.poll_with(cx, finish));
+            // The ticket has given up its claim: there is nothing left in it to drop.
+            mem::forget(mem::replace(&mut self.state, State::Taken));
+            return Poll::Ready(done);
+        }
+        assert!(
+            !matches!(self.state, State::Taken),
+            "polled after completion"
+        );
+        let turn = ready!(self.socket.poll_turn(&mut self.place, cx));
+        self.socket.leave_line(&mut self.place);
+        let state = &mut self.state;
+        let op = || match mem::replace(state, State::Taken) {
+            State::Waiting(buf) => make(Rc::clone(self.socket), buf),
+            _ => unreachable!("checked above"),
+        };
+        let submitted = match turn {
+            Ok(()) => submit(self.socket, op, cx),
+            Err(errno) => Err((op(), Cqe::refused(errno))),
+        };
+        self.keep(submitted, finish)
     }
 
     #[inline]
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
-        if let State::Sent(ticket) = &mut self.state {
-            let output = ready!(ticket.poll(cx));
-            self.state = State::Taken;
-            return Poll::Ready(output);
-        }
-        let mut turn = Ok(());
-        if let State::Waiting(_) = self.state {
-            turn = ready!(self.socket.poll_turn(&mut self.place, cx));
-            self.socket.leave_line(&mut self.place);
-        }
-        let (State::Waiting(op) | State::Rest(op)) = mem::replace(&mut self.state, State::Taken)
-        else {
-            panic!("polled after completion");
-        };
-        if let Err(errno) = turn {
-            return Poll::Ready(op.complete(Cqe::refused(errno)));
-        }
-        let turn = Turn(self.socket);
-        let submitted = self.socket.driver.submit(op, cx);
-        mem::forget(turn);
+    fn keep<R>(
+        &mut self,
+        submitted: Result<Ticket<T>, (T, Cqe)>,
+        finish: impl FnOnce(T, Cqe) -> R,
+    ) -> Poll<R> {
         match submitted {
             Ok(ticket) => {
-                self.socket.in_flight(ticket.key());
-                self.state = State::Sent(ticket);
+                self.socket.last_send.set(ticket.key());
+                mem::forget(mem::replace(&mut self.state, State::Sent(ticket)));
                 Poll::Pending
             }
-            Err((op, cqe)) => Poll::Ready(op.complete(cqe)),
+            Err((op, cqe)) => Poll::Ready(finish(op, cqe)),
         }
     }
+}
 
-    #[cold]
-    fn go_on(&mut self, rest: T) {
-        self.state = State::Rest(rest);
-    }
+#[inline]
+fn submit<T: Op>(
+    socket: &Rc<Socket>,
+    make: impl FnOnce() -> T,
+    cx: &mut Context<'_>,
+) -> Result<Ticket<T>, (T, Cqe)> {
+    let turn = Turn(socket);
+    let submitted = socket.driver.submit(make, cx);
+    mem::forget(turn);
+    submitted
 }
 
 /// Ends the turn of a send whose buffer panics when it is asked where it is.
@@ -200,7 +243,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-impl<T: Op> Drop for InTurn<'_, T> {
+impl<B, T: Op> Drop for InTurn<'_, B, T> {
     #[inline]
     fn drop(&mut self) {
         self.socket.leave_line(&mut self.place);
