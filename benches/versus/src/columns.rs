@@ -4,7 +4,8 @@ use std::fmt;
 use std::io;
 use std::net::TcpListener;
 
-use crate::exec;
+use crate::corering;
+use crate::exec::{self, Executor};
 use crate::peers::{compio, glommio, monoio, tokio, tokio_uring};
 use crate::raw;
 use crate::server::ServeOptions;
@@ -13,7 +14,6 @@ use crate::server::ServeOptions;
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Role {
     /// This project.
-    #[expect(dead_code, reason = "no column of the library itself is declared yet")]
     Own,
     /// What the machine can do.
     Limit,
@@ -43,19 +43,27 @@ impl fmt::Debug for Column {
 impl Column {
     const fn new(
         name: &'static str,
-        package: &'static str,
         role: Role,
         serve: fn(TcpListener, &ServeOptions) -> io::Result<()>,
-        exec: Option<fn(&str) -> io::Result<f64>>,
     ) -> Self {
         Self {
             name,
-            package,
+            package: name,
             role,
             by_default: true,
             serve,
-            exec,
+            exec: None,
         }
+    }
+
+    const fn of(mut self, package: &'static str) -> Self {
+        self.package = package;
+        self
+    }
+
+    const fn with_executor<E: Executor>(mut self) -> Self {
+        self.exec = Some(exec::measure::<E>);
+        self
     }
 
     const fn on_demand(mut self) -> Self {
@@ -64,17 +72,22 @@ impl Column {
     }
 }
 
-#[rustfmt::skip]
-pub(crate) static COLUMNS: [Column; 7] = [
-    // Column::new("corering-recv", "corering", Role::Own, corering::serve_recv, Some(exec::measure::<corering::Corering>)),
-    // Column::new("corering-read", "corering", Role::Own, corering::serve_read, None),
-    Column::new("raw", "io-uring", Role::Limit, raw::serve, None),
-    Column::new("raw-spin", "io-uring", Role::Limit, raw::serve_spinning, None).on_demand(),
-    Column::new("tokio", "tokio", Role::Peer, tokio::serve, Some(exec::measure::<tokio::Tokio>)),
-    Column::new("monoio", "monoio", Role::Peer, monoio::serve, Some(exec::measure::<monoio::Monoio>)),
-    Column::new("compio", "compio", Role::Peer, compio::serve, Some(exec::measure::<compio::Compio>)),
-    Column::new("glommio", "glommio", Role::Peer, glommio::serve, Some(exec::measure::<glommio::Glommio>)),
-    Column::new("tokio-uring", "tokio-uring", Role::Peer, tokio_uring::serve, Some(exec::measure::<tokio_uring::TokioUring>)),
+/// In the order of the report.
+pub(crate) static COLUMNS: [Column; 9] = [
+    Column::new("corering-recv", Role::Own, corering::serve_recv)
+        .of("corering")
+        .with_executor::<corering::Corering>(),
+    Column::new("corering-read", Role::Own, corering::serve_read).of("corering"),
+    Column::new("raw", Role::Limit, raw::serve).of("io-uring"),
+    Column::new("raw-spin", Role::Limit, raw::serve_spinning)
+        .of("io-uring")
+        .on_demand(),
+    Column::new("tokio", Role::Peer, tokio::serve).with_executor::<tokio::Tokio>(),
+    Column::new("monoio", Role::Peer, monoio::serve).with_executor::<monoio::Monoio>(),
+    Column::new("compio", Role::Peer, compio::serve).with_executor::<compio::Compio>(),
+    Column::new("glommio", Role::Peer, glommio::serve).with_executor::<glommio::Glommio>(),
+    Column::new("tokio-uring", Role::Peer, tokio_uring::serve)
+        .with_executor::<tokio_uring::TokioUring>(),
 ];
 
 /// The column of that name.

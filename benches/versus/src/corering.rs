@@ -9,7 +9,7 @@ use corering::Runtime;
 use corering::net::TcpStream;
 use corering::runtime::{Builder, Spin};
 
-use crate::exec::Executor;
+use crate::exec::{BATCH, Executor};
 use crate::server::{ServeOptions, echoed};
 
 pub(crate) fn serve_recv(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
@@ -28,7 +28,7 @@ fn serve<F: Future<Output = io::Result<()>> + 'static>(
     let buffer = options.buffer;
     let mut builder = Builder::new();
     if options.no_spin {
-        builder = builder.spin(Spin::Off);
+        builder = builder.spin(Spin::Never);
     }
     builder.build()?.block_on(async move {
         let listener = corering::net::TcpListener::from_std(listener)?;
@@ -86,7 +86,10 @@ impl Executor for Corering {
     fn spawn_joins(times: u32) -> impl Future<Output = ()> {
         let task = corering::spawn(async move {
             for _ in 0..times {
-                corering::spawn(async {}).await.expect("it does not panic");
+                let tasks: Vec<_> = (0..BATCH).map(|_| corering::spawn(async {})).collect();
+                for task in tasks {
+                    task.await.expect("it does not panic");
+                }
             }
         });
         async { task.await.expect("it does not panic") }

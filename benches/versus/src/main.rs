@@ -13,6 +13,7 @@ mod churn;
 mod cli;
 mod client;
 mod columns;
+mod corering;
 mod exec;
 mod host;
 mod load;

@@ -30,21 +30,60 @@ struct Figure {
     value: fn(&Record) -> Option<f64>,
 }
 
-#[rustfmt::skip]
+const fn figure(
+    workload: &'static str,
+    title: &'static str,
+    style: Style,
+    decimals: usize,
+    value: fn(&Record) -> Option<f64>,
+) -> Figure {
+    Figure {
+        workload,
+        title,
+        style,
+        decimals,
+        value,
+    }
+}
+
+const ECHO_CPU: &str = "server CPU, ns per request";
+const ECHO_CALLS: &str = "system calls of the server per request";
+const IDLE_RATE: &str = "64 active connections, requests per second";
+const IDLE_CPU: &str = "64 active connections, server CPU, ns per request";
+const ACCEPT_RATE: &str = "connections per second (× the best peer)";
+const ACCEPT_CPU: &str = "server CPU, ns per connection (× the best peer)";
+const ACCEPT_CALLS: &str = "system calls of the server per connection";
+const EXEC_TIME: &str = "ns per operation, of CPU for timer_fire (× the best peer)";
+const INSTRUCTIONS: &str = "user-space instructions per echo request";
+
 const FIGURES: [Figure; 13] = [
-    Figure { workload: "echo", title: "server CPU, ns per request", style: Style::ToBase, decimals: 0, value: |r| r.cpu_ns },
-    Figure { workload: "echo", title: "requests per second", style: Style::ToBase, decimals: 0, value: |r| r.requests_per_s },
-    Figure { workload: "echo", title: "p50, µs", style: Style::ToBase, decimals: 1, value: |r| r.p50_us },
-    Figure { workload: "echo", title: "p99, µs", style: Style::ToBase, decimals: 1, value: |r| r.p99_us },
-    Figure { workload: "echo", title: "system calls of the server per request", style: Style::Plain, decimals: 3, value: |r| r.syscalls_per_op },
-    Figure { workload: "idle", title: "RSS bytes per idle connection", style: Style::Plain, decimals: 0, value: |r| r.rss_bytes_per_conn },
-    Figure { workload: "idle", title: "64 active connections, requests per second", style: Style::ToBase, decimals: 0, value: |r| r.requests_per_s },
-    Figure { workload: "idle", title: "64 active connections, server CPU, ns per request", style: Style::ToBase, decimals: 0, value: |r| r.cpu_ns },
-    Figure { workload: "accept", title: "connections per second (× the best peer)", style: Style::ToHighest, decimals: 0, value: |r| r.requests_per_s },
-    Figure { workload: "accept", title: "server CPU, ns per connection (× the best peer)", style: Style::ToLowest, decimals: 0, value: |r| r.cpu_ns },
-    Figure { workload: "accept", title: "system calls of the server per connection", style: Style::Plain, decimals: 2, value: |r| r.syscalls_per_op },
-    Figure { workload: "exec", title: "ns per operation, of CPU for timer_fire (× the best peer)", style: Style::ToLowest, decimals: 1, value: |r| r.ns_per_op },
-    Figure { workload: "instructions", title: "user-space instructions per echo request", style: Style::Plain, decimals: 0, value: |r| r.instructions_per_op },
+    figure("echo", ECHO_CPU, Style::ToBase, 0, |r| r.cpu_ns),
+    figure("echo", "requests per second", Style::ToBase, 0, |r| {
+        r.requests_per_s
+    }),
+    figure("echo", "p50, µs", Style::ToBase, 1, |r| r.p50_us),
+    figure("echo", "p99, µs", Style::ToBase, 1, |r| r.p99_us),
+    figure("echo", ECHO_CALLS, Style::Plain, 3, |r| r.syscalls_per_op),
+    figure(
+        "idle",
+        "RSS bytes per idle connection",
+        Style::Plain,
+        0,
+        |r| r.rss_bytes_per_conn,
+    ),
+    figure("idle", IDLE_RATE, Style::ToBase, 0, |r| r.requests_per_s),
+    figure("idle", IDLE_CPU, Style::ToBase, 0, |r| r.cpu_ns),
+    figure("accept", ACCEPT_RATE, Style::ToHighest, 0, |r| {
+        r.requests_per_s
+    }),
+    figure("accept", ACCEPT_CPU, Style::ToLowest, 0, |r| r.cpu_ns),
+    figure("accept", ACCEPT_CALLS, Style::Plain, 2, |r| {
+        r.syscalls_per_op
+    }),
+    figure("exec", EXEC_TIME, Style::ToLowest, 1, |r| r.ns_per_op),
+    figure("instructions", INSTRUCTIONS, Style::Plain, 0, |r| {
+        r.instructions_per_op
+    }),
 ];
 
 /// All tables of the workloads that `records` are of, for these columns.

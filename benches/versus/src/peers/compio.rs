@@ -10,7 +10,7 @@ use compio::io::{AsyncRead, AsyncWriteExt};
 use compio::net::TcpStream;
 use compio::runtime::{JoinHandle, Runtime, RuntimeBuilder};
 
-use crate::exec::{self, Executor};
+use crate::exec::{self, BATCH, Executor};
 use crate::peers::SQ_ENTRIES;
 use crate::server::{ServeOptions, echoed};
 
@@ -28,6 +28,8 @@ pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result
 async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(buffer);
     loop {
+        // It would stay as long as the longest read so far, and be written back that long.
+        buffer.clear();
         let read;
         BufResult(read, buffer) = stream.read(buffer).await;
         if read? == 0 {
@@ -73,7 +75,12 @@ impl Executor for Compio {
     fn spawn_joins(times: u32) -> impl Future<Output = ()> {
         joined(compio::runtime::spawn(async move {
             for _ in 0..times {
-                joined(compio::runtime::spawn(async {})).await;
+                let tasks: Vec<_> = (0..BATCH)
+                    .map(|_| compio::runtime::spawn(async {}))
+                    .collect();
+                for task in tasks {
+                    joined(task).await;
+                }
             }
         }))
     }

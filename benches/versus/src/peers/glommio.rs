@@ -8,7 +8,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpStream;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
-use crate::exec::Executor;
+use crate::exec::{BATCH, Executor};
 use crate::peers::SQ_ENTRIES;
 use crate::server::{ServeOptions, echoed};
 use crate::sys;
@@ -60,7 +60,10 @@ impl Executor for Glommio {
     fn spawn_joins(times: u32) -> impl Future<Output = ()> {
         glommio::spawn_local(async move {
             for _ in 0..times {
-                glommio::spawn_local(async {}).await;
+                let tasks: Vec<_> = (0..BATCH).map(|_| glommio::spawn_local(async {})).collect();
+                for task in tasks {
+                    task.await;
+                }
             }
         })
     }

@@ -9,7 +9,7 @@ use monoio::net::TcpStream;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 
-use crate::exec::{self, Executor};
+use crate::exec::{self, BATCH, Executor};
 use crate::peers::SQ_ENTRIES;
 use crate::server::{ServeOptions, echoed};
 
@@ -69,7 +69,10 @@ impl Executor for Monoio {
     fn spawn_joins(times: u32) -> impl Future<Output = ()> {
         monoio::spawn(async move {
             for _ in 0..times {
-                monoio::spawn(async {}).await;
+                let tasks: Vec<_> = (0..BATCH).map(|_| monoio::spawn(async {})).collect();
+                for task in tasks {
+                    task.await;
+                }
             }
         })
     }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::exec::Executor;
+use crate::exec::{BATCH, Executor};
 use crate::server::{ServeOptions, echoed};
 
 pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
@@ -59,7 +59,10 @@ impl Executor for Tokio {
     fn spawn_joins(times: u32) -> impl Future<Output = ()> {
         let task = tokio::spawn(async move {
             for _ in 0..times {
-                tokio::spawn(async {}).await.expect("it does not panic");
+                let tasks: Vec<_> = (0..BATCH).map(|_| tokio::spawn(async {})).collect();
+                for task in tasks {
+                    task.await.expect("it does not panic");
+                }
             }
         });
         async { task.await.expect("it does not panic") }

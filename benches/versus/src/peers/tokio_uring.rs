@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
-use crate::exec::Executor;
+use crate::exec::{BATCH, Executor};
 use crate::peers::SQ_ENTRIES;
 use crate::server::{ServeOptions, echoed};
 
@@ -67,9 +67,10 @@ impl Executor for TokioUring {
     fn spawn_joins(times: u32) -> impl Future<Output = ()> {
         let task = tokio_uring::spawn(async move {
             for _ in 0..times {
-                tokio_uring::spawn(async {})
-                    .await
-                    .expect("it does not panic");
+                let tasks: Vec<_> = (0..BATCH).map(|_| tokio_uring::spawn(async {})).collect();
+                for task in tasks {
+                    task.await.expect("it does not panic");
+                }
             }
         });
         async { task.await.expect("it does not panic") }
