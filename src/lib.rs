@@ -12,5 +12,6 @@ pub mod time;
 
 pub use corering_buffers as buffers;
 pub use corering_buffers::{BufResult, IoBuf, IoBufMut, IoBufs, Lease};
+pub use corering_macros::{main, test};
 pub use runtime::Runtime;
 pub use task::spawn;
