@@ -10,8 +10,8 @@ use super::Timers;
 
 /// A point in time on the clock that this module's sleeps go by.
 ///
-/// As `std::time::Instant`, but of the runtime's clock, which under a simulation is virtual. Counted
-/// in nanoseconds; a clock lasts for 584 years. Instants of different clocks must not be mixed.
+/// As `std::time::Instant`, but of the runtime's clock, which under a simulation is virtual. It
+/// counts nanoseconds and lasts for 584 years. Instants of different clocks must not be mixed.
 ///
 /// # Examples
 ///

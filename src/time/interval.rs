@@ -127,8 +127,8 @@ impl Interval {
         self.missed
     }
 
-    /// Chooses what happens to ticks that were missed; [`Burst`](MissedTickBehavior::Burst) if it is
-    /// not called.
+    /// Chooses what happens to ticks that were missed. Until then it is
+    /// [`Burst`](MissedTickBehavior::Burst).
     #[inline]
     pub fn set_missed_tick_behavior(&mut self, behavior: MissedTickBehavior) {
         self.missed = behavior;

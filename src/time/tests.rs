@@ -406,7 +406,8 @@ fn a_lone_long_sleep_costs_one_wake_up() {
     let deadline = timers.next_deadline_ns().unwrap();
     let late = Instant::from_ns(deadline) - sleep.deadline();
     assert!(late < Duration::from_micros(1_026), "{late:?}");
-    timers.fire(deadline - TICK_NS, Waker::wake);
+    assert_eq!(deadline % TICK_NS, 0);
+    timers.fire(deadline - 1, Waker::wake);
     assert_eq!(count.wakes(), 0);
     timers.fire(deadline, Waker::wake);
     assert_eq!(count.wakes(), 1);
@@ -444,13 +445,24 @@ fn sleeps_of_about_the_same_length_share_wake_ups_unless_exact() {
 }
 
 #[test]
-fn exact_also_helps_a_sleep_that_waits() {
+fn exact_helps_before_and_after_the_first_poll() {
     let timers = timers();
     let _entered = timers.enter();
     let (_, waker) = Count::new();
-    let mut sleep = sleep(1_000 * MS);
-    assert!(poll(&mut sleep, &waker).is_pending());
-    let sleep = sleep.exact();
-    let late = Instant::from_ns(timers.next_deadline_ns().unwrap()) - sleep.deadline();
-    assert!(late < Duration::from_micros(1), "{late:?}");
+    let mut before = sleep(1_000 * MS).exact();
+    assert!(poll(&mut before, &waker).is_pending());
+    let mut after = sleep(500 * MS);
+    assert!(poll(&mut after, &waker).is_pending());
+    for sleep in [after.exact(), before] {
+        let late = Instant::from_ns(timers.next_deadline_ns().unwrap()) - sleep.deadline();
+        assert!(late < Duration::from_micros(1), "{late:?}");
+    }
+}
+
+#[test]
+fn an_empty_wheel_learns_the_time_too() {
+    let timers = timers();
+    let later = timers.now() + 1_000 * MS;
+    timers.fire(later.ns(), |_| unreachable!("there is no timer"));
+    assert_eq!(timers.wheel.borrow().now(), later.ns() / TICK_NS);
 }

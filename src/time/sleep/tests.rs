@@ -37,6 +37,7 @@ proptest! {
 fn the_longest_sleep_has_a_tick() {
     let end = sleep(Duration::MAX).deadline();
     assert_eq!(end.ns(), u64::MAX);
+    assert_eq!(sleep(Duration::from_secs(1 << 62)).deadline(), end);
     assert!(u128::from(round_up(tick_of(end), 1_024)) * 1_000 >= u128::from(u64::MAX));
     assert_eq!(u64::from(granule_us(u64::MAX)), GRANULE_MAX_US);
 }
