@@ -24,6 +24,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::Waker;
@@ -54,6 +55,7 @@ pub(crate) struct Counts {
     pub(crate) cqes: u64,
     pub(crate) cancels: u64,
     pub(crate) enobufs: u64,
+    pub(crate) overflows: u32,
     pub(crate) in_flight: usize,
     pub(crate) orphans: usize,
 }
@@ -160,12 +162,19 @@ impl Driver {
         self.clock.now_ns()
     }
 
+    /// The ring's own descriptor, to be the target of another ring's message. `None` once it is gone.
+    #[allow(dead_code, reason = "one core alone has nobody to tell")]
+    pub(crate) fn ring_fd(&self) -> Option<RawFd> {
+        self.core.borrow().ring.as_ref().map(Ring::raw_fd)
+    }
+
     /// What was counted so far.
     pub(crate) fn counts(&self) -> Counts {
         let core = self.core.borrow();
         Counts {
             in_flight: core.slots.in_flight(),
             orphans: core.slots.orphans(),
+            overflows: core.ring.as_ref().map_or(0, Ring::overflows),
             ..core.counts
         }
     }
@@ -197,6 +206,11 @@ impl Driver {
             core.lingering.pop_front();
             core.cancel(key);
         }
+    }
+
+    /// Whether the runtime has begun to end: no op is taken any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.core.borrow().closing
     }
 
     /// Puts a resource that found no provided buffer at the end of the queue for one.

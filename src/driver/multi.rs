@@ -43,7 +43,7 @@ impl<T: MultiOp> Table<T> {
 
 /// # Safety
 ///
-/// See [`VTable::item`].
+/// See [`ItemFn`](super::slot::ItemFn).
 unsafe fn item<T: MultiOp>(payload: &Payload, cqe: Cqe, buffers: &Rc<BufRing>) -> Item {
     // SAFETY: the caller promises that the payload holds a `T`.
     unsafe { payload.as_ref::<T>() }.item(cqe, lease(buffers, cqe))

@@ -39,19 +39,22 @@ const SLOTS_MAX: usize = 1 << 30;
 #[repr(C, align(8))]
 pub(super) struct Payload(MaybeUninit<[u8; OP_SIZE_MAX]>);
 
+/// Gives one completion to a multishot op.
+///
+/// # Safety
+///
+/// The payload holds an op of the type that this function was made for.
+pub(super) type ItemFn = unsafe fn(&Payload, Cqe, &Rc<BufRing>) -> Item;
+
 /// What the driver does with an op whose type it does not know.
 pub(super) struct VTable {
-    /// Gives one completion to a multishot op. `None` for a single-shot op.
-    ///
-    /// # Safety
-    ///
-    /// The payload holds an op of the type that this table was made for.
-    pub(super) item: Option<unsafe fn(&Payload, Cqe, &Rc<BufRing>) -> Item>,
+    /// `None` for a single-shot op.
+    pub(super) item: Option<ItemFn>,
     /// Moves the op out and ends it where nobody waits. Runs user code.
     ///
     /// # Safety
     ///
-    /// As for `item`, and the kernel is done with the op.
+    /// As for [`ItemFn`], and the kernel is done with the op.
     pub(super) finish: unsafe fn(Payload, Cqe),
 }
 
@@ -100,12 +103,6 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// Names no slot.
-    pub(super) const TAKEN: Key = Key {
-        index: u32::MAX,
-        generation: u32::MAX,
-    };
-
     #[inline]
     pub(super) fn to_user_data(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.index)

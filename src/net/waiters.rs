@@ -11,6 +11,9 @@ use std::task::{Context, Waker};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Place(NonZeroU32);
 
+/// One who is not the first.
+type Waiter = (Place, Option<Waker>);
+
 /// The line.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
@@ -18,7 +21,8 @@ pub(crate) struct Waiters {
     /// The waker of the first, until it is woken.
     waker: Option<Waker>,
     /// Those behind, `None` when there was never more than one.
-    rest: Option<Box<VecDeque<(Place, Option<Waker>)>>>,
+    #[expect(clippy::box_collection, reason = "an idle stream is to be small")]
+    rest: Option<Box<VecDeque<Waiter>>>,
     last: u32,
 }
 

@@ -7,12 +7,14 @@
 //! `shutdown`, `bind`, `listen` and socket options are not here: the plain calls are faster, or
 //! later kernels than ours have them (see DESIGN.md).
 
+#[allow(dead_code, reason = "listeners use the multishot form")]
 mod accept;
 mod accept_multi;
 mod close;
 mod connect;
 mod fsync;
 mod kick;
+#[allow(dead_code, reason = "one core alone has nobody to tell")]
 mod msg_ring;
 mod nop;
 mod open;
@@ -32,12 +34,14 @@ use std::rc::Rc;
 use bytes::Bytes;
 use corering_buffers::Lease;
 
+#[allow(unused_imports, reason = "listeners use the multishot form")]
 pub(crate) use self::accept::Accept;
 pub(crate) use self::accept_multi::AcceptMulti;
 pub(crate) use self::close::Close;
 pub(crate) use self::connect::Connect;
 pub(crate) use self::fsync::Fsync;
 pub(crate) use self::kick::Kick;
+#[allow(unused_imports, reason = "one core alone has nobody to tell")]
 pub(crate) use self::msg_ring::MsgRing;
 pub(crate) use self::nop::Nop;
 pub(crate) use self::open::Open;

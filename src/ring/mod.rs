@@ -144,7 +144,7 @@ impl Ring {
         }
     }
 
-    /// Whether an enter, or [`sync_cq`](Ring::sync_cq), would bring something: what to spin on.
+    /// Whether an enter would bring something: what to spin on.
     ///
     /// Exact once [`pop`](Ring::pop) has returned `None`; before that it may say yes for
     /// completions already popped.
@@ -182,19 +182,11 @@ impl Ring {
         }
     }
 
-    /// The next completion of those seen by the last enter or [`sync_cq`](Ring::sync_cq).
+    /// The next completion of those seen by the last enter.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Cqe> {
         match &mut self.kernel {
             Kernel::Uring(uring) => uring.pop(),
-        }
-    }
-
-    /// Gives the popped entries back to the kernel and looks for new ones; whether there are any.
-    #[inline]
-    pub(crate) fn sync_cq(&mut self) -> bool {
-        match &mut self.kernel {
-            Kernel::Uring(uring) => uring.sync_cq(),
         }
     }
 
@@ -249,14 +241,6 @@ impl Ring {
     pub(crate) fn raw_fd(&self) -> RawFd {
         match &self.kernel {
             Kernel::Uring(uring) => uring.raw_fd(),
-        }
-    }
-
-    /// Limits the kernel's worker threads for this ring: `bounded` do file I/O, `unbounded` the
-    /// rest. The default is 4 and 64; the kernel's own would be one per process allowed.
-    pub(crate) fn set_worker_limits(&mut self, bounded: u32, unbounded: u32) {
-        match &mut self.kernel {
-            Kernel::Uring(uring) => uring.set_worker_limits(bounded, unbounded),
         }
     }
 

@@ -39,12 +39,6 @@ impl Pages {
         self.address.as_ptr()
     }
 
-    /// The length in bytes: a multiple of the page size.
-    #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     /// Never unmaps them: for memory that the kernel may still write when nobody waits any more.
     pub(crate) fn leak(self) {
         let _ = ManuallyDrop::new(self);

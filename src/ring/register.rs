@@ -31,12 +31,4 @@ impl Uring {
     pub(super) fn unregister_buf_ring(&mut self, group: u16) -> io::Result<()> {
         self.submitter().unregister_buf_ring(group)
     }
-
-    pub(super) fn set_worker_limits(&mut self, bounded: u32, unbounded: u32) {
-        // Fails on no kernel that builds a ring (5.15), and with no workers at all nothing is lost
-        // but a limit.
-        let _ = self
-            .submitter()
-            .register_iowq_max_workers(&mut [bounded, unbounded]);
-    }
 }

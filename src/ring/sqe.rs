@@ -117,12 +117,6 @@ impl<'op> Sqe<'op> {
         self
     }
 
-    /// The second descriptor: the one that a splice takes from.
-    #[inline]
-    pub(crate) fn fd_in(&mut self, fd: &'op Fd) -> &mut Self {
-        self.file_index(fd.raw().cast_unsigned())
-    }
-
     /// Lends `len` bytes to read from, clamped to what the kernel takes.
     ///
     /// A safe call that only stores two numbers: the op vouches for them.
@@ -155,38 +149,10 @@ impl<'op> Sqe<'op> {
         self
     }
 
-    /// Lends a second value that the kernel reads, in the place of [`offset`](Sqe::offset).
-    #[inline]
-    pub(crate) fn address2<T: ?Sized>(&mut self, value: &'op T) -> &mut Self {
-        self.raw.off = (&raw const *value).expose_provenance() as u64;
-        self
-    }
-
-    /// Lends a second value that the kernel writes, in the place of [`offset`](Sqe::offset).
-    #[inline]
-    pub(crate) fn address2_mut<T: ?Sized>(&mut self, value: &'op mut T) -> &mut Self {
-        self.raw.off = (&raw mut *value).expose_provenance() as u64;
-        self
-    }
-
     /// Lends a path.
     #[inline]
     pub(crate) fn path(&mut self, path: &'op CStr) -> &mut Self {
         self.raw.addr = path.as_ptr().expose_provenance() as u64;
-        self
-    }
-
-    /// Lends a second path: the new name.
-    #[inline]
-    pub(crate) fn path2(&mut self, path: &'op CStr) -> &mut Self {
-        self.raw.off = path.as_ptr().expose_provenance() as u64;
-        self
-    }
-
-    /// A number in the place of the address: the user data that a cancel is meant for.
-    #[inline]
-    pub(crate) fn target(&mut self, user_data: u64) -> &mut Self {
-        self.raw.addr = user_data;
         self
     }
 
@@ -230,19 +196,5 @@ impl<'op> Sqe<'op> {
     pub(crate) fn buffer_group(&mut self, group: u16) -> &mut Self {
         self.raw.buf_group = group;
         self.flags(opcode::BUFFER_SELECT)
-    }
-
-    /// The registered buffer of a fixed read or write.
-    #[inline]
-    pub(crate) fn buffer_index(&mut self, index: u16) -> &mut Self {
-        self.raw.buf_group = index;
-        self
-    }
-
-    /// The number that lives in the place of a registered file's index (`addr_len` of a send).
-    #[inline]
-    pub(crate) fn file_index(&mut self, index: u32) -> &mut Self {
-        self.raw.file_index = index;
-        self
     }
 }

@@ -57,11 +57,6 @@ impl Fd {
         self.options().shutdown(how)
     }
 
-    /// Takes the socket's pending error, if any.
-    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.options().take_error()
-    }
-
     /// The socket's options.
     pub(crate) fn options(&self) -> SockRef<'_> {
         SockRef::from(self)

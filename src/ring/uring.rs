@@ -182,12 +182,6 @@ impl Uring {
         })
     }
 
-    #[inline]
-    pub(super) fn sync_cq(&mut self) -> bool {
-        self.cq.sync();
-        !self.cq.is_empty()
-    }
-
     pub(super) fn overflows(&self) -> u32 {
         self.overflows
     }

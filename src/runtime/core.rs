@@ -100,8 +100,6 @@ impl Core {
             if self.driver.has_work() {
                 self.enter(Wait::No);
             }
-        } else if self.spinner.limit_ns() == 0 {
-            self.park();
         } else if !self.spin() {
             self.park();
         }
@@ -114,13 +112,17 @@ impl Core {
         self.timers.fire(now, |waker| waker.wake());
     }
 
-    /// Looks for work in user space for a while. True if there is some.
+    /// Looks for work in user space for a while, if that pays. True if there is some.
     fn spin(&self) -> bool {
+        let limit = self.spinner.limit_ns();
+        if limit == 0 {
+            return false;
+        }
         if self.driver.has_staged() {
             self.enter(Wait::No);
         }
         let start = self.driver.now_ns();
-        let mut end = start + self.spinner.limit_ns();
+        let mut end = start + limit;
         if let Some(deadline) = self.next_deadline_ns() {
             end = end.min(deadline);
         }
@@ -210,6 +212,7 @@ impl Core {
             polls: self.tasks.polls(),
             cancels: counts.cancels,
             enobufs: counts.enobufs,
+            overflows: counts.overflows.into(),
             tasks: self.tasks.len(),
             in_flight: counts.in_flight,
             orphans: counts.orphans,

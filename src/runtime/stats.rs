@@ -21,6 +21,8 @@ pub struct Stats {
     pub cancels: u64,
     /// Receives that found no buffer.
     pub enobufs: u64,
+    /// Enters that found the completion queue full. Nothing was lost, but the queue is too small.
+    pub overflows: u64,
     /// Tasks that are not finished.
     pub tasks: usize,
     /// Ops that the kernel has.

@@ -192,6 +192,7 @@ impl Pool {
     }
 
     /// [`spawn_blocking`] for callers that know their pool.
+    #[cfg(test)]
     pub(crate) fn spawn<F, R>(&self, f: F) -> BlockingHandle<R>
     where
         F: FnOnce() -> R + Send + 'static,

@@ -17,12 +17,7 @@ impl Socket {
         let sent = self.sends_done().await;
         self.stop_receiving();
         self.receive_done().await;
-        let mut unread = Vec::new();
-        let mut side = self.recv.borrow_mut();
-        while let Some(lease) = side.pop() {
-            unread.push(lease);
-        }
-        drop(side);
+        let unread = self.unread();
         drop(handle);
         let driver = Rc::clone(&self.driver);
         // The last completion has been taken, so no op holds the socket any more.
@@ -31,5 +26,11 @@ impl Socket {
             Err(_) => Ok(()),
         };
         sent.and(closed).map(|()| unread)
+    }
+
+    /// Empties the inbox.
+    fn unread(&self) -> Vec<Lease> {
+        let mut side = self.recv.borrow_mut();
+        std::iter::from_fn(|| side.pop()).collect()
     }
 }

@@ -98,7 +98,8 @@ impl OwnedReadHalf {
             return Err(ReuniteError(self, write));
         }
         drop(write.0.take());
-        let socket = self.0.take().expect("checked above");
+        let socket = Rc::clone(self.socket());
+        self.0 = None;
         socket.set_split(false);
         Ok(TcpStream::new(socket))
     }

@@ -13,7 +13,7 @@ mod wait;
 
 use std::collections::BTreeMap;
 
-use super::{Config, Cqe, RawSqe, Ring, Sqe, Wait, opcode};
+use super::{Config, Cqe, RawSqe, Ring, Sqe, Wait};
 
 const SMALL: Config = Config {
     entries: 8,
