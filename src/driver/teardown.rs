@@ -18,7 +18,10 @@ impl Driver {
     /// Refuses new ops from now on: they complete with `ECANCELED`.
     pub(crate) fn close(&self) {
         self.core.borrow_mut().closing = true;
-        self.starved.take();
+        // They may outlive the runtime, and must not wait for buffers that never come.
+        for resource in self.starved.take() {
+            resource.resume();
+        }
     }
 
     /// Ends all ops and gives the ring back. Says how many ops did not end within `limit`; if there

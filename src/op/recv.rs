@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::mem;
 use std::rc::Rc;
 
 use corering_buffers::IoBufMut;
@@ -33,12 +34,25 @@ unsafe impl<S: Receiver, B: IoBufMut> Op for Recv<S, B> {
     }
 
     fn complete(mut self, cqe: Cqe) -> Self::Output {
-        let n = filled(cqe, &mut self.buf);
+        // First: a buffer may panic when it is told its length.
         self.socket.received_directly(cqe);
-        (n, self.buf)
+        (filled(cqe, &mut self.buf), self.buf)
     }
 
     fn orphan(mut self, cqe: Cqe) {
-        self.socket.received_late(copied(cqe, &mut self.buf));
+        let ending = Ending(&*self.socket);
+        let bytes = copied(cqe, &mut self.buf);
+        mem::forget(ending);
+        self.socket.received_late(bytes);
+    }
+}
+
+/// Ends a receive whose buffer panics when it is asked for what it has got.
+struct Ending<'a, S: Receiver>(&'a S);
+
+impl<S: Receiver> Drop for Ending<'_, S> {
+    fn drop(&mut self) {
+        self.0
+            .received_late(Err(io::Error::from_raw_os_error(libc::ECANCELED)));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -100,7 +101,10 @@ impl<'a, B: IoBufMut> Read<'a, B> {
             poll_first,
         };
         drop(self.socket.go_direct());
-        match self.socket.driver.submit(|| op, cx) {
+        let lending = Lending(self.socket);
+        let submitted = self.socket.driver.submit(|| op, cx);
+        mem::forget(lending);
+        match submitted {
             Ok(ticket) => {
                 self.state = State::Direct(ticket);
                 Poll::Pending
@@ -129,8 +133,7 @@ impl<B: IoBufMut> Future for Read<'_, B> {
             match this.socket.poll_inbox(&mut this.place, cx, !direct) {
                 Poll::Ready(side) => drop(side),
                 Poll::Pending if direct && this.socket.disarm() => {
-                    let State::Waiting(buf, _) = std::mem::replace(&mut this.state, State::Taken)
-                    else {
+                    let State::Waiting(buf, _) = mem::replace(&mut this.state, State::Taken) else {
                         unreachable!("matched above");
                     };
                     return this.go_direct(buf, cx);
@@ -138,7 +141,7 @@ impl<B: IoBufMut> Future for Read<'_, B> {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        let State::Waiting(buf, _) = std::mem::replace(&mut this.state, State::Taken) else {
+        let State::Waiting(buf, _) = mem::replace(&mut this.state, State::Taken) else {
             unreachable!("matched above");
         };
         if room == 0 {
@@ -151,11 +154,18 @@ impl<B: IoBufMut> Future for Read<'_, B> {
 impl<B: IoBufMut> Drop for Read<'_, B> {
     #[inline]
     fn drop(&mut self) {
-        // A direct receive is abandoned first: what it brings goes to the inbox.
-        if let State::Direct(_) = self.state {
-            self.state = State::Taken;
-        }
+        // A direct receive is abandoned after this: what it brings goes to the next in line. Its
+        // buffer may panic then.
         self.socket.leave_inbox(&mut self.place);
+    }
+}
+
+/// Ends a direct receive whose buffer panics when it is asked where it is.
+struct Lending<'a>(&'a Socket);
+
+impl Drop for Lending<'_> {
+    fn drop(&mut self) {
+        self.0.direct_failed();
     }
 }
 

@@ -60,6 +60,7 @@ enum End {
 pub(super) struct RecvSide {
     /// The oldest bytes. Apart from the others, so that one message costs no allocation.
     head: Option<Lease>,
+    #[expect(clippy::box_collection, reason = "an idle stream is to be small")]
     rest: Option<Box<VecDeque<Lease>>>,
     /// Bytes in `head` and `rest`.
     bytes: usize,
@@ -290,16 +291,16 @@ impl Socket {
         if side.is_armed() || side.end != End::Open {
             return;
         }
-        if side.closed {
-            side.fail(libc::ECANCELED);
-            return;
+        if side.closed || self.driver.is_closing() {
+            drop(side);
+            return self.refuse();
         }
         side.paused = false;
         drop(side);
         let arm = if self.driver.buffers().available() > 0 {
             match self.driver.arm(RecvMulti(Rc::clone(self))) {
                 Ok(key) => Arm::Multi(key),
-                Err((_, cqe)) => return self.refused(cqe),
+                Err(_) => return self.refuse(),
             }
         } else {
             self.arm_owned()
@@ -325,9 +326,11 @@ impl Socket {
         }
     }
 
-    /// A receive could not even be submitted: the runtime is gone.
-    fn refused(&self, cqe: Cqe) {
-        self.recv.borrow_mut().fail(-cqe.res);
+    /// No receive is submitted any more: the runtime is gone. The reader stands in line already,
+    /// and no completion will wake it.
+    fn refuse(&self) {
+        self.recv.borrow_mut().fail(libc::ECANCELED);
+        self.wake_reader();
     }
 
     /// Cancels the receive that is in flight.
@@ -372,6 +375,11 @@ impl Socket {
         side.arm = Arm::Direct;
         side.paused = false;
         side.waiters.next()
+    }
+
+    /// The reader's buffer panicked before the kernel had it: nothing is in flight.
+    pub(super) fn direct_failed(&self) {
+        self.recv.borrow_mut().arm = Arm::Idle;
     }
 
     fn wake_reader(&self) {
