@@ -65,7 +65,7 @@ impl<T> UnsafeCell<T> {
     }
 }
 
-/// Lets a model report whoever touches a task after it was freed, or frees it twice.
+/// Lets a model report whoever touches a task, or a core, after it was freed, or frees it twice.
 pub(super) struct Life {
     #[cfg(loom)]
     alive: ::loom::cell::Cell<bool>,
@@ -82,13 +82,13 @@ impl Life {
     #[inline(always)]
     pub(super) fn touch(&self) {
         #[cfg(loom)]
-        assert!(self.alive.get(), "task touched after it was freed");
+        assert!(self.alive.get(), "touched after it was freed");
     }
 
     #[inline(always)]
     pub(super) fn end(&self) {
         #[cfg(loom)]
-        assert!(self.alive.replace(false), "task freed twice");
+        assert!(self.alive.replace(false), "freed twice");
     }
 }
 

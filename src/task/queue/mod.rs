@@ -16,7 +16,7 @@ use super::{
     cell::{self, Header},
     error::JoinError,
     join::JoinHandle,
-    loom::{Arc, UnsafeCell, current, replace_current},
+    loom::{Arc, Life, UnsafeCell, current, replace_current},
     state::{ABORTED, COMPLETE, SCHEDULED},
     waker,
 };
@@ -48,6 +48,7 @@ pub(super) struct Core {
     owned: UnsafeCell<Owned>,
     foreign: Foreign,
     kick: Box<dyn Kick>,
+    life: Life,
 }
 
 // SAFETY: `owned` is touched only by functions that promise to be on the thread of the `Tasks`,
@@ -64,6 +65,7 @@ impl Tasks {
             owned: UnsafeCell::new(Owned::new()),
             foreign: Foreign::new(),
             kick,
+            life: Life::new(),
         };
         Self {
             core: Arc::new(core),
@@ -181,6 +183,12 @@ impl Tasks {
     }
 }
 
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.life.end();
+    }
+}
+
 impl Drop for Tasks {
     fn drop(&mut self) {
         self.teardown();
@@ -264,6 +272,7 @@ impl Core {
         match unsafe { self.foreign.push(task) } {
             Ok(parked) => {
                 if parked {
+                    self.life.touch();
                     self.kick.kick();
                 }
                 true
