@@ -1,6 +1,7 @@
 //! Waiting for a deadline.
 
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -170,6 +171,7 @@ impl Sleep {
         if self.exact { 1 } else { granule_us(left_ns) }
     }
 
+    /// Only without a registration.
     fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let timers = Timers::current().unwrap_or_else(|| outside());
         let known_over = self.granule_us == 0 && {
@@ -195,7 +197,9 @@ impl Sleep {
         }
         let key = wheel.insert(round_up(tick, self.granule_us), waker);
         drop(wheel);
-        self.registration = Some(Registration { timers, key });
+        let none = self.registration.replace(Registration { timers, key });
+        // Dropping what is known to be nothing costs as much as the clone of a waker.
+        mem::forget(none);
         Poll::Pending
     }
 
@@ -274,7 +278,7 @@ impl Registration {
         let mut waker = cx.waker().clone();
         // Cloning may have run anything, even the wheel.
         match self.timers.wheel.borrow_mut().waker_mut(&self.key) {
-            Some(old) => std::mem::swap(old, &mut waker),
+            Some(old) => mem::swap(old, &mut waker),
             None => return Progress::Fired,
         }
         drop(waker);
@@ -300,7 +304,7 @@ impl Drop for Registration {
 /// of all smaller ones, too, and long and short sleeps end together.
 #[inline]
 fn granule_us(sleep_ns: u64) -> u16 {
-    let us = sleep_ns.div_ceil(64_000);
+    let us = sleep_ns.saturating_add(63_999) / 64_000;
     us.min(GRANULE_MAX_US).next_power_of_two() as u16
 }
 
@@ -308,7 +312,7 @@ fn granule_us(sleep_ns: u64) -> u16 {
 #[inline]
 fn tick_of(deadline: Instant) -> u64 {
     const { assert!(TICK_NS == 1_000, "granules are counted in ticks") };
-    deadline.ns().div_ceil(TICK_NS)
+    deadline.ns().saturating_add(TICK_NS - 1) / TICK_NS
 }
 
 /// The first multiple of the granule, a power of two, that is not before `tick`.
