@@ -257,10 +257,8 @@ impl BufRing {
         let len = len as u32;
         let end = offset + len;
         slot.offset.set(end);
-        slot.state.set(state + 1);
-        if !self.still_held(end, kept_by_kernel) {
-            self.end_hold(slot);
-        }
+        slot.state
+            .set(self.after_use(state + 1, end, kept_by_kernel));
         // SAFETY: HELD says that base points to buf_size bytes; offset is less.
         let ptr = unsafe { NonNull::new_unchecked(slot.base.get().add(offset as usize)) };
         // SAFETY: the kernel wrote the bytes (at worst they are the zeros of fresh pages), goes on
@@ -282,24 +280,21 @@ impl BufRing {
         if slot.state.get() & HELD == 0 {
             self.refuse(bid, 0);
         }
-        if !self.still_held(slot.offset.get(), kept_by_kernel) {
-            self.end_hold(slot);
-            if slot.state.get() == 0 {
-                self.publish(bid, slot);
-            }
+        let state = self.after_use(slot.state.get(), slot.offset.get(), kept_by_kernel);
+        slot.state.set(state);
+        if state == 0 {
+            self.publish(bid, slot);
         }
     }
 
-    /// Whether the kernel goes on with a buffer of which it has used `end` bytes.
+    /// The state of a buffer of which the kernel has used `end` bytes: `HELD` if it goes on.
     #[inline]
-    fn still_held(&self, end: u32, kept_by_kernel: bool) -> bool {
-        self.incremental && (kept_by_kernel || end < self.buf_size)
-    }
-
-    #[inline]
-    fn end_hold(&self, slot: &Slot) {
-        slot.state.set(slot.state.get() & !HELD);
+    fn after_use(&self, state: u32, end: u32, kept_by_kernel: bool) -> u32 {
+        if self.incremental && (kept_by_kernel || end < self.buf_size) {
+            return state;
+        }
         self.available.set(self.available.get() - 1);
+        state & !HELD
     }
 
     /// One more lease of a buffer that has one: it was split or cloned.
