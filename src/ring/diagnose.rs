@@ -74,7 +74,7 @@ impl Unavailable {
     }
 
     /// For `call` that has just failed with `error`, when a ring of size `smallest` was tried last.
-    pub(super) fn new(call: &'static str, error: &io::Error, smallest: &Config) -> Unavailable {
+    pub(crate) fn new(call: &'static str, error: &io::Error, smallest: &Config) -> Unavailable {
         let errno = error.raw_os_error().unwrap_or(0);
         explain(
             &Failure {
@@ -250,7 +250,12 @@ fn memlock(failure: &Failure<'_>, facts: &Facts) -> Vec<String> {
         entries,
         cq_entries,
     } = *failure.smallest;
-    let need = locked_bytes(failure.smallest) / 1024;
+    // The buffer ring is registered when the ring itself is there.
+    let buffers = match failure.call {
+        "io_uring_register" => BUFFER_RING,
+        _ => 0,
+    };
+    let need = (locked_bytes(failure.smallest) + buffers) / 1024;
     vec![
         format!(
             "{} failed with ENOMEM. All processes of this user may lock",
@@ -296,6 +301,9 @@ fn other(failure: &Failure<'_>, facts: &Facts) -> Vec<String> {
         WHOLE_PICTURE.into(),
     ]
 }
+
+/// What the kernel charges for a core's buffer ring: a page, before 6.12 four of them.
+const BUFFER_RING: u64 = 4096;
 
 /// What the kernel charges for a ring: the submission entries, and the completion entries with the
 /// queues' heads and the indirection array, each in whole pages.

@@ -25,6 +25,9 @@ pub(super) fn build(config: &Config) -> io::Result<(IoUring, Features)> {
     let ring = allocate(config)?;
     let features =
         prepare(&ring).map_err(|error| Unavailable::new("io_uring_register", &error, config))?;
+    // A filter may forbid this call alone, and then it is better known now than at the first op.
+    let entered = ring.submitter().submit();
+    entered.map_err(|error| Unavailable::new("io_uring_enter", &error, config))?;
     Ok((ring, features))
 }
 

@@ -6,17 +6,23 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::builder::Counted;
 use super::spin::{Spin, Spinner};
 use super::stats::Stats;
 use crate::driver::{Driver, budget, provide_buffers};
 use crate::op;
-use crate::ring::{self, Fd, Ring, Wait, sys};
+use crate::ring::{self, Clock, Fd, Ring, Unavailable, Wait, sys};
 use crate::task::blocking::{self, Limits};
 use crate::task::{self, Tasks};
 use crate::time::Timers;
+
+/// The smallest ring that is worth having.
+const ENTRIES_MIN: u32 = 32;
+/// Locked memory of a runtime that has ended comes back within this time.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) struct Settings {
     pub(super) spin: Spin,
@@ -56,13 +62,12 @@ impl Core {
         settings: Settings,
         counted: Counted,
     ) -> io::Result<Rc<Core>> {
-        let mut ring = Ring::new(config)?;
-        let buffers = provide_buffers(&mut ring)?;
+        let (driver, clock) = build_driver(config)?;
         let eventfd = Arc::new(sys::eventfd()?);
-        let timers = Timers::new(ring.clock());
+        let timers = Timers::new(clock);
         Ok(Rc::new(Core {
             tasks: Tasks::new(Box::new(Kick(Arc::clone(&eventfd)))),
-            driver: Driver::new(ring, buffers),
+            driver,
             timers,
             pool: RefCell::new(Some(blocking::Pool::new(Limits::default()))),
             eventfd,
@@ -239,6 +244,34 @@ impl Core {
                  file system?); their memory is leaked, since the kernel may still use it",
                 self.teardown_limit
             );
+        }
+    }
+}
+
+/// A driver on a ring with buffers. These take locked memory too: where the ring has left too
+/// little, some may come back from runtimes that have just ended, and then a smaller ring has to do.
+fn build_driver(config: &ring::Config) -> io::Result<(Rc<Driver>, Clock)> {
+    let mut config = config.clone();
+    let start = Instant::now();
+    loop {
+        let mut ring = Ring::new(&config)?;
+        let error = match provide_buffers(&mut ring) {
+            Ok(buffers) => {
+                let clock = ring.clock();
+                return Ok((Driver::new(ring, buffers), clock));
+            }
+            Err(error) => error,
+        };
+        drop(ring);
+        if error.raw_os_error() != Some(libc::ENOMEM) {
+            return Err(error);
+        } else if start.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(10));
+        } else if config.entries > ENTRIES_MIN {
+            config.entries = (config.entries / 2).max(ENTRIES_MIN);
+            config.cq_entries = (config.cq_entries / 2).max(ENTRIES_MIN);
+        } else {
+            return Err(Unavailable::new("io_uring_register", &error, &config).into());
         }
     }
 }
