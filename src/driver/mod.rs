@@ -286,21 +286,24 @@ impl Driver {
         loop {
             let mut core = self.core.borrow_mut();
             let (waker, orphan) = loop {
-                let Some((key, effect)) = core.next_effect(&self.buffers) else {
+                let Some(cqe) = core.ring.as_mut().and_then(Ring::pop) else {
                     return (core.counts.cqes - before) as usize;
                 };
-                match effect {
-                    Effect::None => {}
-                    Effect::Wake(waker) => {
-                        if let Err(waker) = own(waker) {
-                            break (Some(waker), None);
-                        }
+                core.counts.cqes += 1;
+                if cqe.res == -libc::ENOBUFS || cqe.user_data & (CANCEL | MESSAGE) != 0 {
+                    if core.is_answer(cqe) {
+                        continue;
                     }
-                    Effect::Stop(waker) => {
+                }
+                let key = Key::from_user_data(cqe.user_data);
+                match core.slots.complete(key, cqe, &self.buffers, &mut own) {
+                    None => {}
+                    Some(Effect::Wake(waker)) => break (Some(waker), None),
+                    Some(Effect::Stop(waker)) => {
                         core.cancel(key);
                         break (waker, None);
                     }
-                    Effect::Ended(waker) => break (waker, Some(core.slots.remove(key))),
+                    Some(Effect::Ended(waker)) => break (waker, Some(core.slots.remove(key))),
                 }
             };
             drop(core);
@@ -403,31 +406,21 @@ impl Core {
         }
     }
 
-    #[inline]
-    fn next_effect(&mut self, buffers: &Rc<BufRing>) -> Option<(Key, Effect)> {
-        let cqe = self.ring.as_mut()?.pop()?;
-        self.counts.cqes += 1;
-        let key = Key::from_user_data(cqe.user_data);
-        if cqe.user_data & (CANCEL | MESSAGE) != 0 {
-            self.answered(cqe);
-            return Some((key, Effect::None));
-        }
-        if cqe.res == -libc::ENOBUFS {
-            self.counts.enobufs += 1;
-        }
-        Some((key, self.slots.complete(key, cqe, buffers)))
-    }
-
-    /// A cancel was answered. Its success says nothing about the op, whose own completion counts.
+    /// Whether a completion is not an op's, but the answer to a cancel or a message. The success of a
+    /// cancel says nothing about the op, whose own completion counts.
     #[cold]
-    fn answered(&mut self, cqe: Cqe) {
-        if cqe.user_data & CANCEL == 0 || cqe.res != -libc::ENOENT {
-            return;
+    fn is_answer(&mut self, cqe: Cqe) -> bool {
+        if cqe.user_data & (CANCEL | MESSAGE) == 0 {
+            self.counts.enobufs += 1;
+            return false;
         }
-        let key = Key::from_user_data(cqe.user_data & !CANCEL);
-        if self.slots.is_in_flight(key) && self.slots.missed(key) < CANCEL_TRIES {
-            self.cancels.push_back(key);
+        if cqe.user_data & CANCEL != 0 && cqe.res == -libc::ENOENT {
+            let key = Key::from_user_data(cqe.user_data & !CANCEL);
+            if self.slots.is_in_flight(key) && self.slots.missed(key) < CANCEL_TRIES {
+                self.cancels.push_back(key);
+            }
         }
+        true
     }
 }
 

@@ -137,7 +137,6 @@ pub(super) struct Slots {
 
 /// What a completion asks for. Runs user code, so never while the driver is borrowed.
 pub(super) enum Effect {
-    None,
     Wake(Waker),
     /// A multishot op that goes on has enough.
     Stop(Option<Waker>),
@@ -256,19 +255,34 @@ impl Slots {
         (op, waker)
     }
 
-    /// Records a completion and says what is left to do once the driver is no longer borrowed.
+    /// Records a completion and says what is left to do once the driver is no longer borrowed. `own`
+    /// takes wakers that run no user code, and gives the others back.
     #[inline]
-    pub(super) fn complete(&mut self, key: Key, cqe: Cqe, buffers: &Rc<BufRing>) -> Effect {
+    pub(super) fn complete(
+        &mut self,
+        key: Key,
+        cqe: Cqe,
+        buffers: &Rc<BufRing>,
+        own: impl FnOnce(Waker) -> Result<(), Waker>,
+    ) -> Option<Effect> {
         let slot = self.slot_of(key);
-        match slot.state {
+        let waker = match slot.state {
             // The flags are those of a completion that is the first, the last, and its op's result.
             State::Waiting if !cqe.is_more() && !cqe.is_notification() => {
                 slot.keep(cqe);
-                slot.done()
+                slot.state = State::Done;
+                slot.waker.take()
             }
-            State::Multi => slot.item(cqe, buffers),
-            _ => slot.complete_slowly(cqe, buffers),
-        }
+            State::Multi => {
+                let item = slot.item(cqe, buffers);
+                if item.stop || !cqe.is_more() {
+                    return Some(slot.end_item(cqe, item));
+                }
+                item.wake
+            }
+            _ => return slot.complete_slowly(cqe, buffers),
+        };
+        own(waker?).err().map(Effect::Wake)
     }
 
     /// The op if its final completion has come, for a future that would wait with `waker`.
@@ -432,44 +446,39 @@ impl Slot {
     }
 
     #[inline]
-    fn done(&mut self) -> Effect {
-        self.state = State::Done;
-        match self.waker.take() {
-            Some(waker) => Effect::Wake(waker),
-            None => Effect::None,
-        }
-    }
-
-    #[inline]
-    fn item(&mut self, cqe: Cqe, buffers: &Rc<BufRing>) -> Effect {
+    fn item(&self, cqe: Cqe, buffers: &Rc<BufRing>) -> Item {
         let take = self.vtable.item.expect("a multishot op takes its items");
         // SAFETY: state `Multi`: the payload holds the op that the table was made for, and it is
         // only shared with the kernel.
-        let Item { wake, stop } = unsafe { take(&self.payload, cqe, buffers) };
-        if !cqe.is_more() {
-            self.keep(cqe);
-            self.state = State::Done;
-            return Effect::Ended(wake);
+        unsafe { take(&self.payload, cqe, buffers) }
+    }
+
+    /// A multishot op has ended, or is to be.
+    #[cold]
+    fn end_item(&mut self, cqe: Cqe, item: Item) -> Effect {
+        if cqe.is_more() {
+            return Effect::Stop(item.wake);
         }
-        match wake {
-            wake if stop => Effect::Stop(wake),
-            Some(waker) => Effect::Wake(waker),
-            None => Effect::None,
-        }
+        self.keep(cqe);
+        self.state = State::Done;
+        Effect::Ended(item.wake)
     }
 
     /// What is not a single completion that somebody waits for.
     #[cold]
-    fn complete_slowly(&mut self, cqe: Cqe, buffers: &Rc<BufRing>) -> Effect {
+    fn complete_slowly(&mut self, cqe: Cqe, buffers: &Rc<BufRing>) -> Option<Effect> {
         // Only a multishot op takes provided buffers; one that came all the same goes back.
         drop(lease(buffers, cqe));
         self.keep(cqe);
         match self.state {
-            State::Waiting | State::Orphaned if cqe.is_more() => Effect::None,
-            State::Waiting => self.done(),
+            State::Waiting | State::Orphaned if cqe.is_more() => None,
+            State::Waiting => {
+                self.state = State::Done;
+                self.waker.take().map(Effect::Wake)
+            }
             State::Orphaned => {
                 self.state = State::Done;
-                Effect::Ended(None)
+                Some(Effect::Ended(None))
             }
             state => unreachable!("a completion for a slot in state {state:?}"),
         }

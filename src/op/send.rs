@@ -36,7 +36,7 @@ impl<S: Sender, B: IoBuf> Send<S, B> {
 
     /// Takes the completion of one submission. `Some` is the send's result, of all its submissions:
     /// it has ended. `None`: there is a rest, to be submitted again.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn advance(&mut self, cqe: Cqe) -> Option<io::Result<usize>> {
         self.done += usize::try_from(cqe.res).unwrap_or(0);
         let short = self.all && self.done < self.len;

@@ -67,7 +67,7 @@ impl<B: IoBuf> Future for WriteAll<'_, B> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let all = |socket, buf| Send::new(socket, buf, true);
-        match ready!(self.0.poll(cx, all, |op, cqe| step(op, cqe))) {
+        match ready!(self.0.poll(cx, all)) {
             Step::Done(result, buf) => Poll::Ready((result.map(drop), buf)),
             Step::Rest(op) => self.go_on(op, cx),
         }
@@ -79,7 +79,7 @@ impl<B: IoBuf> Future for Write<'_, B> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let once = |socket, buf| Send::new(socket, buf, false);
-        match ready!(self.0.poll(cx, once, |op, cqe| step(op, cqe))) {
+        match ready!(self.0.poll(cx, once)) {
             Step::Done(result, buf) => Poll::Ready((result, buf)),
             Step::Rest(_) => unreachable!("a single write has no rest"),
         }
@@ -90,7 +90,7 @@ impl<B: IoBufs> Future for WriteVectored<'_, B> {
     type Output = BufResult<usize, B>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll(cx, SendVectored::new, Op::complete)
+        self.0.poll(cx, SendVectored::new)
     }
 }
 
@@ -98,8 +98,7 @@ impl<B: IoBuf> Future for WriteZeroCopy<'_, B> {
     type Output = BufResult<usize, B>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0
-            .poll(cx, |socket, buf| SendZc { socket, buf }, Op::complete)
+        self.0.poll(cx, |socket, buf| SendZc { socket, buf })
     }
 }
 
@@ -111,11 +110,38 @@ enum Step<B> {
     Rest(Send<Socket, B>),
 }
 
-#[inline(always)]
-fn step<B: IoBuf>(mut op: Send<Socket, B>, cqe: Cqe) -> Step<B> {
-    match op.advance(cqe) {
-        Some(result) => Step::Done(result, op.buf),
-        None => Step::Rest(op),
+/// What a future makes of its op in the end.
+trait Finish: Op {
+    type Done;
+
+    fn finish(self, cqe: Cqe) -> Self::Done;
+}
+
+impl<B: IoBuf> Finish for Send<Socket, B> {
+    type Done = Step<B>;
+
+    #[inline(always)]
+    fn finish(mut self, cqe: Cqe) -> Step<B> {
+        match self.advance(cqe) {
+            Some(result) => Step::Done(result, self.buf),
+            None => Step::Rest(self),
+        }
+    }
+}
+
+impl<B: IoBufs> Finish for SendVectored<Socket, B> {
+    type Done = BufResult<usize, B>;
+
+    fn finish(self, cqe: Cqe) -> Self::Done {
+        self.complete(cqe)
+    }
+}
+
+impl<B: IoBuf> Finish for SendZc<Socket, B> {
+    type Done = BufResult<usize, B>;
+
+    fn finish(self, cqe: Cqe) -> Self::Done {
+        self.complete(cqe)
     }
 }
 
@@ -125,7 +151,7 @@ impl<B: IoBuf> WriteAll<'_, B> {
     fn go_on(&mut self, mut rest: Send<Socket, B>, cx: &mut Context<'_>) -> Poll<BufResult<(), B>> {
         loop {
             let submitted = submit(self.0.socket, || rest, cx);
-            match ready!(self.0.keep(submitted, step)) {
+            match ready!(self.0.keep(submitted)) {
                 Step::Done(result, buf) => return Poll::Ready((result.map(drop), buf)),
                 Step::Rest(op) => rest = op,
             }
@@ -162,7 +188,7 @@ impl<B, T: Op> fmt::Debug for InTurn<'_, B, T> {
     }
 }
 
-impl<'a, B, T: Op> InTurn<'a, B, T> {
+impl<'a, B, T: Finish> InTurn<'a, B, T> {
     #[inline]
     fn new(socket: &'a Rc<Socket>, buf: B) -> Self {
         InTurn {
@@ -172,17 +198,16 @@ impl<'a, B, T: Op> InTurn<'a, B, T> {
         }
     }
 
-    /// What `finish` makes of the op and its completion, once that has come. `make` is asked for the
-    /// op when its turn comes.
+    /// What becomes of the op, once its completion has come. `make` is asked for the op when its turn
+    /// comes.
     #[inline]
-    fn poll<R>(
+    fn poll(
         &mut self,
         cx: &mut Context<'_>,
         make: impl FnOnce(Rc<Socket>, B) -> T,
-        finish: impl FnOnce(T, Cqe) -> R,
-    ) -> Poll<R> {
+    ) -> Poll<T::Done> {
         if let State::Sent(ticket) = &mut self.state {
-            let done = ready!(ticket.poll_with(cx, finish));
+            let done = ready!(ticket.poll_with(cx, T::finish));
             // The ticket has given up its claim: there is nothing left in it to drop.
             mem::forget(mem::replace(&mut self.state, State::Taken));
             return Poll::Ready(done);
@@ -202,22 +227,18 @@ impl<'a, B, T: Op> InTurn<'a, B, T> {
             Ok(()) => submit(self.socket, op, cx),
             Err(errno) => Err((op(), Cqe::refused(errno))),
         };
-        self.keep(submitted, finish)
+        self.keep(submitted)
     }
 
     #[inline]
-    fn keep<R>(
-        &mut self,
-        submitted: Result<Ticket<T>, (T, Cqe)>,
-        finish: impl FnOnce(T, Cqe) -> R,
-    ) -> Poll<R> {
+    fn keep(&mut self, submitted: Result<Ticket<T>, (T, Cqe)>) -> Poll<T::Done> {
         match submitted {
             Ok(ticket) => {
                 self.socket.last_send.set(ticket.key());
                 mem::forget(mem::replace(&mut self.state, State::Sent(ticket)));
                 Poll::Pending
             }
-            Err((op, cqe)) => Poll::Ready(finish(op, cqe)),
+            Err((op, cqe)) => Poll::Ready(op.finish(cqe)),
         }
     }
 }
