@@ -46,7 +46,7 @@ pub unsafe trait IoBufsMut: 'static {
     unsafe fn set_init(&mut self, shares: &mut Shares<'_>);
 }
 
-/// How many bytes of a read went into each buffer of a set: an endless iterator, in order.
+/// How many bytes of a read went into each buffer of a set, in order.
 ///
 /// Made by [`IoVecs::shares`].
 #[derive(Debug)]
