@@ -249,7 +249,7 @@ impl Core {
 }
 
 /// A driver on a ring with buffers. These take locked memory too: where the ring has left too
-/// little, some may come back from runtimes that have just ended, and then a smaller ring has to do.
+/// little, some may come back from runtimes that have just ended. If not, a smaller ring has to do.
 fn build_driver(config: &ring::Config) -> io::Result<(Rc<Driver>, Clock)> {
     let mut config = config.clone();
     let start = Instant::now();

@@ -1,0 +1,169 @@
+//! An echo server in steady state allocates nothing.
+#![allow(unsafe_code)]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream as StdStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use corering::net::{TcpListener, TcpStream};
+use corering::spawn;
+
+use common::{localhost, pattern, run, until};
+
+/// Counts what threads allocate that have a [`COUNTER`].
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local! {
+    static COUNTER: Cell<Option<&'static AtomicU64>> = const { Cell::new(None) };
+}
+
+fn note() {
+    // A thread that ends has no such cell any more.
+    if let Ok(Some(counter)) = COUNTER.try_with(Cell::get) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: every call goes to the system's allocator as it is; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: the caller's promise is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: the caller's promise is the same.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note();
+        // SAFETY: the caller's promise is the same.
+        unsafe { System.realloc(ptr, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+const CONNECTIONS: usize = 64;
+/// Until every list, table and cache has the size that it needs.
+const WARM_UP: usize = 200;
+const ROUNDS: usize = 300;
+
+/// Echoes on many connections at a time, and says how often the server allocated meanwhile.
+fn drive(address: SocketAddr, len: usize, allocations: &AtomicU64) -> u64 {
+    let connect = |_| {
+        let stream = StdStream::connect(address).expect("a connection");
+        stream.set_nodelay(true).expect("an option that all have");
+        stream
+    };
+    let mut clients: Vec<_> = (0..CONNECTIONS).map(connect).collect();
+    let bytes = pattern(len as u32, len);
+    let mut answer = vec![0; len];
+    let mut rounds = |count| {
+        for round in 0..count {
+            // Some rounds all at once, some one after the other, so that turns differ.
+            let group = [CONNECTIONS, 1, 7][round % 3];
+            for clients in clients.chunks_mut(group) {
+                for client in clients.iter_mut() {
+                    client.write_all(&bytes).expect("it is sent");
+                }
+                for client in clients {
+                    client.read_exact(&mut answer).expect("it comes back");
+                    assert!(answer == bytes);
+                }
+            }
+        }
+    };
+    rounds(WARM_UP);
+    let before = allocations.load(Ordering::Relaxed);
+    rounds(ROUNDS);
+    allocations.load(Ordering::Relaxed) - before
+}
+
+/// Serves while a client measures. `serve` is one connection's task.
+async fn measured<F>(len: usize, serve: impl Fn(TcpStream) -> F) -> u64
+where
+    F: Future<Output = ()> + 'static,
+{
+    let listener = TcpListener::bind(localhost()).await.expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    let allocations: &'static AtomicU64 = Box::leak(Box::default());
+    let client = thread::spawn(move || drive(address, len, allocations));
+    for _ in 0..CONNECTIONS {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        spawn(serve(stream));
+    }
+    COUNTER.set(Some(allocations));
+    until("the client is done", || client.is_finished()).await;
+    COUNTER.set(None);
+    client.join().expect("the client is satisfied")
+}
+
+#[test]
+fn an_echo_of_leases_allocates_nothing() {
+    for len in [64, 4096] {
+        let allocations = run(measured(len, async |stream: TcpStream| {
+            while let Some(lease) = stream.recv().await.expect("bytes") {
+                stream.write_all(lease).await.0.expect("sent");
+            }
+        }));
+        assert_eq!(
+            allocations,
+            0,
+            "in {} echoes of {len} bytes",
+            ROUNDS * CONNECTIONS
+        );
+    }
+}
+
+#[test]
+fn an_echo_through_a_buffer_of_ones_own_allocates_nothing() {
+    for len in [64, 4096, 32 * 1024] {
+        let allocations = run(measured(len, async |stream: TcpStream| {
+            let mut buf = Vec::with_capacity(32 * 1024);
+            loop {
+                let n;
+                (n, buf) = stream.read(buf).await;
+                if n.expect("bytes") == 0 {
+                    return;
+                }
+                let sent;
+                (sent, buf) = stream.write_all(buf).await;
+                sent.expect("sent");
+            }
+        }));
+        assert_eq!(
+            allocations,
+            0,
+            "in {} echoes of {len} bytes",
+            ROUNDS * CONNECTIONS
+        );
+    }
+}
+
+#[test]
+fn what_is_allocated_is_counted() {
+    let allocations: &'static AtomicU64 = Box::leak(Box::default());
+    drop(vec![0_u8; 1000]);
+    COUNTER.set(Some(allocations));
+    drop(vec![0_u8; 1000]);
+    let mut growing = Vec::with_capacity(10);
+    growing.extend([1; 11]);
+    COUNTER.set(None);
+    drop(vec![0_u8; 1000]);
+    assert_eq!(allocations.load(Ordering::Relaxed), 3);
+}
