@@ -218,12 +218,20 @@ impl Driver {
         self.starved.borrow_mut().push_back(resource);
     }
 
-    /// Lets resources go on that found no buffer, if there may be one now.
-    pub(crate) fn resume_starved(&self) {
-        if self.starved.borrow().is_empty() {
-            return;
+    /// Adds buffers if there are few, and lets resources go on that found none, if there may be some
+    /// now. Called once a turn.
+    #[inline]
+    pub(crate) fn tend_buffers(&self) {
+        if self.buffers.is_low() {
+            multi::grow(&self.buffers);
         }
-        multi::grow(&self.buffers);
+        if !self.starved.borrow().is_empty() {
+            self.resume_starved();
+        }
+    }
+
+    #[cold]
+    fn resume_starved(&self) {
         let room = self.buffers.available() as usize + self.spare_bytes.get() / 4096;
         for _ in 0..room {
             let Some(resource) = self.starved.borrow_mut().pop_front() else {
@@ -290,10 +298,9 @@ impl Driver {
                     return (core.counts.cqes - before) as usize;
                 };
                 core.counts.cqes += 1;
-                if cqe.res == -libc::ENOBUFS || cqe.user_data & (CANCEL | MESSAGE) != 0 {
-                    if core.is_answer(cqe) {
-                        continue;
-                    }
+                let special = cqe.user_data & (CANCEL | MESSAGE) != 0;
+                if (special || cqe.res == -libc::ENOBUFS) && core.is_answer(cqe) {
+                    continue;
                 }
                 let key = Key::from_user_data(cqe.user_data);
                 match core.slots.complete(key, cqe, &self.buffers, &mut own) {

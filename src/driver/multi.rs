@@ -88,13 +88,35 @@ pub(super) fn lease(buffers: &Rc<BufRing>, cqe: Cqe) -> Option<Lease> {
     }
 }
 
+/// How many buffers there are, and how large they are.
+struct Shape {
+    /// The number at the start, and of each growth. Few: the kernel uses them in turn, and what was
+    /// used last is to be in the cache still when it is used again.
+    step: u16,
+    /// The number at most.
+    max: u16,
+    /// Bytes of each.
+    size: u32,
+}
+
 /// Incremental buffers: the kernel fills each bit by bit, so their size need not fit the messages.
-/// They are touched one after the other: memory is used when it is needed.
-const INCREMENTAL: (u16, u32) = (128, 64 * 1024);
-/// Plain buffers: one for each receive, however short. As many as this at first,
-const PLAIN: (u16, u32) = (256, 4 * 1024);
-/// and as many as this when they have run out often enough.
-const PLAIN_MAX: u16 = 1024;
+const INCREMENTAL: Shape = Shape {
+    step: 16,
+    max: 128,
+    size: 64 * 1024,
+};
+/// Plain buffers: one for each receive, however short.
+const PLAIN: Shape = Shape {
+    step: 256,
+    max: 1024,
+    size: 4 * 1024,
+};
+
+impl Shape {
+    fn of(incremental: bool) -> &'static Shape {
+        if incremental { &INCREMENTAL } else { &PLAIN }
+    }
+}
 
 /// Maps the core's receive buffers and registers them with `ring` as [`BUFFER_GROUP`].
 ///
@@ -104,17 +126,16 @@ const PLAIN_MAX: u16 = 1024;
 /// ring).
 pub(crate) fn provide_buffers(ring: &mut Ring) -> io::Result<Rc<BufRing>> {
     let incremental = ring.features().incremental;
-    let (bufs, size) = if incremental { INCREMENTAL } else { PLAIN };
-    let entries = if incremental { bufs } else { PLAIN_MAX };
-    let descriptors = Pages::new(usize::from(entries) * 16)?;
-    let data = Pages::new(usize::from(bufs) * size as usize)?;
+    let Shape { step, max, size } = *Shape::of(incremental);
+    let descriptors = Pages::new(usize::from(max) * 16)?;
+    let data = Pages::new(usize::from(step) * size as usize)?;
     let memory = RingMemory {
         ring: start_of(&descriptors),
         data: start_of(&data),
         keep: Box::new((descriptors, data)),
     };
-    let config = RingConfig::new(entries, size)
-        .bufs(bufs)
+    let config = RingConfig::new(max, size)
+        .bufs(step)
         .incremental(incremental);
     // SAFETY: the pages are fresh, as long as the configuration says, and kept until `keep` is
     // dropped. The driver keeps the ring until it has unregistered it and every op has ended; if
@@ -122,24 +143,22 @@ pub(crate) fn provide_buffers(ring: &mut Ring) -> io::Result<Rc<BufRing>> {
     let buffers = unsafe { BufRing::new(memory, config) };
     let address = buffers.ring_address();
     // SAFETY: the address is that of `descriptors`, see above.
-    unsafe { ring.register_buf_ring(address, entries, BUFFER_GROUP, incremental)? };
+    unsafe { ring.register_buf_ring(address, max, BUFFER_GROUP, incremental)? };
     Ok(buffers)
 }
 
-/// Gives a plain ring that runs out more buffers, up to its limit. Without memory it stays as it is.
+/// Gives a ring that runs low more buffers, up to its limit. Without memory it stays as it is.
 #[cold]
 pub(super) fn grow(buffers: &BufRing) {
-    let room = buffers.entries() - buffers.capacity() as u16;
-    let (step, size) = PLAIN;
-    let more = step.min(room);
-    if buffers.is_incremental() || more == 0 {
+    let Shape { step, max, size } = *Shape::of(buffers.is_incremental());
+    if buffers.capacity() + u32::from(step) > u32::from(max) {
         return;
     }
-    let Ok(data) = Pages::new(usize::from(more) * size as usize) else {
+    let Ok(data) = Pages::new(usize::from(step) * size as usize) else {
         return;
     };
     // SAFETY: the pages are fresh and long enough, and live as long as the ring.
-    unsafe { buffers.grow(start_of(&data), Box::new(data), more) };
+    unsafe { buffers.grow(start_of(&data), Box::new(data), step) };
 }
 
 fn start_of(pages: &Pages) -> NonNull<u8> {

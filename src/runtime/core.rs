@@ -100,7 +100,7 @@ impl Core {
         if !self.timers.is_empty() {
             self.fire_timers();
         }
-        self.driver.resume_starved();
+        self.driver.tend_buffers();
         if !self.tasks.is_idle() {
             if self.driver.has_work() {
                 self.enter(Wait::No);
