@@ -19,6 +19,8 @@ mod multi;
 mod op;
 mod slot;
 mod teardown;
+#[cfg(test)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -184,11 +186,15 @@ impl Driver {
         self.core.borrow_mut().cancel(key);
     }
 
-    /// Cancels an op at `deadline_ns` if it has not ended by itself. Deadlines must not decrease.
+    /// Cancels an op at `deadline_ns` if it has not ended by itself.
     pub(crate) fn linger(&self, key: Key, deadline_ns: u64) {
         let mut core = self.core.borrow_mut();
         if core.slots.is_in_flight(key) {
-            core.lingering.push_back((deadline_ns, key));
+            // Nearly always the last one.
+            let at = core
+                .lingering
+                .partition_point(|other| other.0 <= deadline_ns);
+            core.lingering.insert(at, (deadline_ns, key));
         }
     }
 

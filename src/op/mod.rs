@@ -80,6 +80,9 @@ pub(crate) trait Sender: 'static {
 
     fn driver(&self) -> &Rc<Driver>;
 
+    /// Whether the rest of a send whose future is gone is not sent any more.
+    fn gives_up(&self) -> bool;
+
     /// The rest of a send whose future is gone was submitted as another op.
     fn continued(&self, key: Key);
 

@@ -47,6 +47,8 @@ pub(crate) struct Socket {
     handles: Cell<Handles>,
     /// The send that was submitted last, to be cancelled if it lingers too long.
     last_send: Cell<Option<Key>>,
+    /// When a committed send of an abandoned stream is given up. 0 while there is no such thing.
+    gives_up_ns: Cell<u64>,
 }
 
 /// Which of the user's handles are there.
@@ -77,6 +79,7 @@ impl Socket {
             send: RefCell::default(),
             handles: Cell::new(Handles::Whole),
             last_send: Cell::new(None),
+            gives_up_ns: Cell::new(0),
         })
     }
 

@@ -94,7 +94,10 @@ impl Socket {
     pub(super) fn linger(&self) {
         let busy = self.send.borrow().busy;
         if let Some(key) = self.last_send.get().filter(|_| busy) {
-            self.driver.linger(key, self.driver.now_ns() + LINGER_NS);
+            if self.gives_up_ns.get() == 0 {
+                self.gives_up_ns.set(self.driver.now_ns() + LINGER_NS);
+            }
+            self.driver.linger(key, self.gives_up_ns.get());
         }
     }
 
@@ -141,6 +144,11 @@ impl Sender for Socket {
 
     fn driver(&self) -> &Rc<Driver> {
         &self.driver
+    }
+
+    fn gives_up(&self) -> bool {
+        let deadline = self.gives_up_ns.get();
+        deadline != 0 && deadline <= self.driver.now_ns()
     }
 
     fn continued(&self, key: Key) {
