@@ -317,6 +317,9 @@ struct Buffers {
     published: u16,
     /// Buffers that the kernel can still fill.
     free: u32,
+    /// Buffers that were given to the kernel at least once. They are used in turn, so that all of
+    /// them go through the cache: no more than it takes.
+    provided: u16,
 }
 
 impl Buffers {
@@ -338,11 +341,11 @@ impl Buffers {
             tail: 0,
             published: 0,
             free: 0,
+            provided: 0,
         };
         let address = buffers.entries as u64;
         // SAFETY: the entries are mapped, page-aligned, `count` of them, and never unmapped.
         unsafe { submitter.register_buf_ring_with_flags(address, count, GROUP, flags)? };
-        (0..count).for_each(|bid| buffers.give_back(bid));
         buffers.publish();
         Ok(buffers)
     }
@@ -396,6 +399,13 @@ impl Buffers {
     /// Lets the kernel see all that was given back.
     #[inline]
     fn publish(&mut self) {
+        let step = (self.uses.len() / 8) as u16;
+        if self.free < u32::from(self.provided).div_ceil(4).max(1)
+            && usize::from(self.provided) < self.uses.len()
+        {
+            (self.provided..self.provided + step).for_each(|bid| self.give_back(bid));
+            self.provided += step;
+        }
         if self.published == self.tail {
             return;
         }
