@@ -4,6 +4,7 @@
 # shellcheck disable=SC2034 # read by ci/jobs.sh
 EXAMPLES=(
     "echo|--demo 2|requests/s"
-    "hello||"
-    "read_at|Cargo.toml|"
+    "hello||hello, ring"
+    "read_at||64 bytes from 0"
+    "read_at|Cargo.toml 1 9|workspace"
 )
