@@ -54,7 +54,7 @@ pub(crate) use self::send::Send;
 pub(crate) use self::send_vectored::SendVectored;
 pub(crate) use self::send_zc::SendZc;
 pub(crate) use self::write::Write;
-use crate::driver::{Driver, Item, Key};
+use crate::driver::{Item, Op};
 use crate::ring::{Cqe, Fd};
 
 /// A stream socket, as its receives see it. One of them is in flight at a time.
@@ -78,13 +78,10 @@ pub(crate) trait Receiver: 'static {
 pub(crate) trait Sender: 'static {
     fn fd(&self) -> &Fd;
 
-    fn driver(&self) -> &Rc<Driver>;
-
-    /// Whether the rest of a send whose future is gone is not sent any more.
-    fn gives_up(&self) -> bool;
-
-    /// The rest of a send whose future is gone was submitted as another op.
-    fn continued(&self, key: Key);
+    /// The kernel took a part of a send whose future is gone: submits the rest, or gives it up.
+    fn go_on<T: Op>(&self, rest: T)
+    where
+        Self: Sized;
 
     /// A send has ended for good; the next one may start.
     fn sent(&self, result: &io::Result<usize>);

@@ -74,14 +74,7 @@ unsafe impl<S: Sender, B: IoBuf> Op for Send<S, B> {
 
     fn orphan(mut self, cqe: Cqe) {
         if self.advance(cqe).is_none() {
-            let socket = Rc::clone(&self.socket);
-            if socket.gives_up() {
-                // A cancel of the rest reports what was sent of it before: that is the end, too.
-                return socket.sent(&Err(io::Error::from_raw_os_error(libc::ECANCELED)));
-            }
-            if let Some(key) = socket.driver().submit_detached(self) {
-                socket.continued(key);
-            }
+            Rc::clone(&self.socket).go_on(self);
         }
     }
 }

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use corering_buffers::{IoBuf, IoBufMut, Lease};
 
-use super::{Driver, Item, Key, provide_buffers};
+use super::{Driver, Item, Key, Op, provide_buffers};
 use crate::op::{Acceptor, Receiver, Sender, Settle};
 use crate::ring::{Config, Cqe, Fd, Ring, Wait};
 
@@ -283,16 +283,12 @@ impl Sender for Resource {
         &self.fd
     }
 
-    fn driver(&self) -> &Rc<Driver> {
-        &self.driver
-    }
-
-    fn gives_up(&self) -> bool {
-        self.gives_up.get()
-    }
-
-    fn continued(&self, _: Key) {
-        self.note("continued");
+    fn go_on<T: Op>(&self, rest: T) {
+        if self.gives_up.get() {
+            return self.note("given up");
+        }
+        self.note("goes on");
+        self.driver.submit_detached(rest);
     }
 
     fn sent(&self, result: &io::Result<usize>) {

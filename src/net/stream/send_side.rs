@@ -4,11 +4,10 @@
 //! ended for good ([`Sender::sent`]), so it does not matter whether the future is still there.
 
 use std::io;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::{Handles, LINGER_NS, Socket};
-use crate::driver::{Driver, Key};
+use crate::driver::Op;
 use crate::net::waiters::{Place, Waiters};
 use crate::op::Sender;
 use crate::ring::Fd;
@@ -142,19 +141,17 @@ impl Sender for Socket {
         &self.fd
     }
 
-    fn driver(&self) -> &Rc<Driver> {
-        &self.driver
-    }
-
-    fn gives_up(&self) -> bool {
+    fn go_on<T: Op>(&self, rest: T) {
         let deadline = self.gives_up_ns.get();
-        deadline != 0 && deadline <= self.driver.now_ns()
-    }
-
-    fn continued(&self, key: Key) {
-        self.last_send.set(Some(key));
-        if self.handles.get() == Handles::None {
-            self.linger();
+        if deadline != 0 && deadline <= self.driver.now_ns() {
+            // A send that is cancelled after a part of it reports the part, and not the cancel.
+            return self.sent(&Err(io::Error::from_raw_os_error(libc::ECANCELED)));
+        }
+        if let Some(key) = self.driver.submit_detached(rest) {
+            self.last_send.set(Some(key));
+            if self.handles.get() == Handles::None {
+                self.linger();
+            }
         }
     }
 
