@@ -273,3 +273,20 @@ pub(crate) fn become_nobody() -> bool {
     // SAFETY: it takes no pointer.
     unsafe { libc::syscall(libc::SYS_setresuid, id, id, id) == 0 }
 }
+
+/// Numbers that look random and are the same each time.
+pub(crate) struct Random(u32);
+
+impl Random {
+    pub(crate) fn new(seed: u32) -> Random {
+        Random(seed.wrapping_mul(2_654_435_761) | 1)
+    }
+
+    /// A number below `bound`.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        self.0 as usize % bound
+    }
+}
