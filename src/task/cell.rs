@@ -14,7 +14,7 @@ use super::{
     error::JoinError,
     loom::{Arc, AtomicUsize, Life, UnsafeCell, bury, current},
     queue::Core,
-    state::{COMPLETE, DETACHED, FINISHED, MERGED, ONE, OUTPUT, SCHEDULED},
+    state::{COMPLETE, DETACHED, FINISHED, MERGED, ONE, OUTPUT, SCHEDULED, State},
     waker,
 };
 
@@ -44,11 +44,9 @@ pub(super) struct Own {
     /// Neighbours in the list of all tasks.
     pub(super) before: *const Header,
     pub(super) after: *const Header,
-    /// References counted by the owner. Zero if and only if `MERGED` is set.
-    pub(super) local: usize,
     /// Next in the run queue.
     pub(super) next: *const Header,
-    pub(super) flags: u8,
+    pub(super) state: State,
 }
 
 /// What depends on the type of the future.
@@ -127,7 +125,7 @@ pub(super) fn allocate<F: Future>(core: Arc<Core>, future: F) -> *const Header {
     let stage = Stage {
         future: ManuallyDrop::new(future),
     };
-    allocate_with(core, stage, 0, 2, SCHEDULED)
+    allocate_with(core, stage, 0, State::new(2, SCHEDULED))
 }
 
 /// Allocates a task that never runs, with one reference, the handle's, which is already merged.
@@ -136,7 +134,8 @@ pub(super) fn allocate_refused<F: Future>(core: Arc<Core>, why: JoinError) -> *c
     let stage = Stage::<F> {
         output: ManuallyDrop::new(Err(why)),
     };
-    allocate_with(core, stage, MERGED | ONE, 0, COMPLETE | FINISHED | OUTPUT)
+    let state = State::new(0, COMPLETE | FINISHED | OUTPUT);
+    allocate_with(core, stage, MERGED | ONE, state)
 }
 
 #[inline(always)]
@@ -144,16 +143,14 @@ fn allocate_with<F: Future>(
     core: Arc<Core>,
     stage: Stage<F>,
     word: usize,
-    local: usize,
-    flags: u8,
+    state: State,
 ) -> *const Header {
     let own = Own {
-        local,
         next: null(),
         before: null(),
         after: null(),
         joiner: None,
-        flags,
+        state,
     };
     let header = Header {
         word: AtomicUsize::new(word),
@@ -186,7 +183,7 @@ pub(super) unsafe fn free(task: *const Header) {
     if cfg!(loom) {
         // SAFETY: nobody else has a claim. A model reports it if that, or the order, is wrong.
         unsafe {
-            header.own(|own| assert!(own.flags & OUTPUT == 0 && own.joiner.is_none()));
+            header.own(|own| assert!(!own.state.has(OUTPUT) && own.joiner.is_none()));
             header.set_link(null());
         }
     }
@@ -246,7 +243,7 @@ unsafe fn finish<F: Future>(task: *const Header, mut output: Result<F::Output, J
     let cell = unsafe { &*task.cast::<Task<F>>() };
     let header = &cell.header;
     // SAFETY: owner thread.
-    unsafe { header.own(|own| own.flags |= COMPLETE) };
+    unsafe { header.own(|own| own.state.set(COMPLETE)) };
     let dropped = cell.stage.with_mut(|stage| {
         // SAFETY: it was not complete until now, so the stage holds the future. `COMPLETE` keeps
         // everybody else from it.
@@ -261,9 +258,9 @@ unsafe fn finish<F: Future>(task: *const Header, mut output: Result<F::Output, J
         discard(later);
     }
     // SAFETY: owner thread. Read only now: the future's destructor may have dropped the handle.
-    if unsafe { header.own(|own| own.flags & DETACHED != 0) } {
+    if unsafe { header.own(|own| own.state.has(DETACHED)) } {
         // SAFETY: owner thread.
-        unsafe { header.own(|own| own.flags |= FINISHED) };
+        unsafe { header.own(|own| own.state.set(FINISHED)) };
         return discard(output);
     }
     cell.stage.with_mut(|stage| {
@@ -273,7 +270,7 @@ unsafe fn finish<F: Future>(task: *const Header, mut output: Result<F::Output, J
     // SAFETY: owner thread.
     let joiner = unsafe {
         header.own(|own| {
-            own.flags |= FINISHED | OUTPUT;
+            own.state.set(FINISHED | OUTPUT);
             own.joiner.take()
         })
     };

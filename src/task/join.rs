@@ -95,8 +95,10 @@ impl<T> JoinHandle<T> {
         // SAFETY: the owner's thread, since handles are `!Send`; the handle is a reference.
         unsafe {
             let ends = (*self.task).own(|own| {
-                let ends = own.flags & COMPLETE == 0;
-                own.flags |= u8::from(ends) * ABORTED;
+                let ends = !own.state.has(COMPLETE);
+                if ends {
+                    own.state.set(ABORTED);
+                }
                 ends
             });
             if ends {
@@ -108,20 +110,14 @@ impl<T> JoinHandle<T> {
     /// Whether the task is over, so that the handle would yield at once.
     pub fn is_finished(&self) -> bool {
         // SAFETY: the owner's thread, since handles are `!Send`; the handle is a reference.
-        unsafe { (*self.task).own(|own| own.flags & FINISHED != 0) }
+        unsafe { (*self.task).own(|own| own.state.has(FINISHED)) }
     }
 
     /// The outcome, if there is one that was not taken yet.
     #[inline(always)]
     pub(super) fn take(&mut self) -> Option<Result<T, JoinError>> {
         // SAFETY: the owner's thread, since handles are `!Send`; the handle is a reference.
-        let there = unsafe {
-            (*self.task).own(|own| {
-                let there = own.flags & OUTPUT != 0;
-                own.flags &= !OUTPUT;
-                there
-            })
-        };
+        let there = unsafe { (*self.task).own(|own| own.state.take(OUTPUT)) };
         // SAFETY: `OUTPUT` was set and is cleared now.
         there.then(|| unsafe { self.read() })
     }
@@ -180,9 +176,8 @@ impl<T> Drop for JoinHandle<T> {
         // code, which may panic.
         unsafe {
             let (there, _joiner) = (*self.task).own(|own| {
-                let there = own.flags & OUTPUT != 0;
-                own.flags = own.flags & !OUTPUT | DETACHED;
-                (there, own.joiner.take())
+                own.state.set(DETACHED);
+                (own.state.take(OUTPUT), own.joiner.take())
             });
             let _output = there.then(|| self.read());
             waker::drop_reference(self.task);

@@ -14,18 +14,18 @@
 //! | the core's head | null, `PARKED`, `CLOSED`, or the newest task | everybody |
 //! | the core's `owned` | run queue, list of tasks | the owner |
 //!
-//! *References* are counted twice: by the owner in plain memory (`own.local`), by others in the
+//! *References* are counted twice: by the owner in plain memory (`own.state`), by others in the
 //! word. One may be counted on one side and dropped on the other, so the word's count may be
 //! negative; the sum never is. A *claim* on a task is a reference, or having set `QUEUED`, or being
 //! the owner of a task that is not merged. Nobody touches a task without one.
 //!
-//! 1. `local == 0` if and only if `MERGED`, for good. Only the owner merges. Until then only the
-//!    owner frees.
+//! 1. The owner's count is 0 if and only if `MERGED`, for good. Only the owner merges. Until then
+//!    only the owner frees.
 //! 2. The task is freed by the exchange that makes the word exactly `MERGED`: no reference, not
-//!    queued. One exception: the owner that folds a negative count to `local == 0` frees directly,
+//!    queued. One exception: the owner that folds a negative count to 0 frees directly,
 //!    since nobody else is left.
-//! 3. The runtime holds one reference, counted in `local`, until the task is complete *and* not in
-//!    the run queue. The run queue owns none; the foreign queue's claim is `QUEUED`.
+//! 3. The runtime holds one reference, counted by the owner, until the task is complete *and* not
+//!    in the run queue. The run queue owns none; the foreign queue's claim is `QUEUED`.
 //! 4. A task is in its core's list until it is merged or freed, not until it is complete: teardown
 //!    must find the references that the owner counts, and hand them to who holds them.
 //! 5. Future, output and join waker are gone before the count can reach zero. The handle, which is
@@ -79,30 +79,102 @@ pub(super) const fn count(word: usize) -> isize {
     word.cast_signed() >> 3
 }
 
-/// In `flags`: the task is in the run queue, which relies on the runtime's reference.
+/// In `own.state`: the task is in the run queue, which relies on the runtime's reference.
 ///
 /// Cleared before the poll, so that a wake during it queues the task again.
-pub(super) const SCHEDULED: u8 = 1;
+pub(super) const SCHEDULED: usize = 1;
 
-/// In `flags`: the future is never polled again. It is being dropped or is gone.
+/// In `own.state`: the future is never polled again. It is being dropped or is gone.
 ///
 /// Set before the future's destructor runs, never cleared. A wake or an abort does nothing.
-pub(super) const COMPLETE: u8 = 2;
+pub(super) const COMPLETE: usize = 2;
 
-/// In `flags`: the future is dropped instead of polled when the task leaves the run queue.
+/// In `own.state`: the future is dropped instead of polled when the task leaves the run queue.
 ///
 /// Only on a task that is scheduled, or on its way here through the foreign queue.
-pub(super) const ABORTED: u8 = 4;
+pub(super) const ABORTED: usize = 4;
 
-/// In `flags`: the outcome was decided, and given to the handle or dropped. Implies `COMPLETE`.
-pub(super) const FINISHED: u8 = 8;
+/// In `own.state`: the outcome was decided, and given to the handle or dropped. Implies `COMPLETE`.
+pub(super) const FINISHED: usize = 8;
 
-/// In `flags`: the stage holds the output, until the handle takes it. Implies `FINISHED` and not
-/// `DETACHED`.
-pub(super) const OUTPUT: u8 = 16;
+/// In `own.state`: the stage holds the output, until the handle takes it. Implies `FINISHED` and
+/// not `DETACHED`.
+pub(super) const OUTPUT: usize = 16;
 
-/// In `flags`: the handle is gone, so nobody wants the output, and there is no join waker.
-pub(super) const DETACHED: u8 = 32;
+/// In `own.state`: the handle is gone, so nobody wants the output, and there is no join waker.
+pub(super) const DETACHED: usize = 32;
 
-/// In `flags`: teardown has come by, so the task is in the list of those that ended.
-pub(super) const ENDED: u8 = 64;
+/// In `own.state`: teardown has come by, so the task is in the list of those that ended.
+pub(super) const ENDED: usize = 64;
+
+/// One reference in `own.state`, above the flags.
+const LOCAL_ONE: usize = 128;
+const _: () = assert!(ENDED < LOCAL_ONE);
+
+/// The owner's word on a task: the flags, and its count of references above them. In one, because
+/// each task pays for it, and each wake reads both.
+pub(super) struct State(usize);
+
+impl State {
+    pub(super) const fn new(count: usize, flags: usize) -> Self {
+        Self(count * LOCAL_ONE | flags)
+    }
+
+    /// Whether any of `flags` is set.
+    #[inline(always)]
+    pub(super) const fn has(&self, flags: usize) -> bool {
+        self.0 & flags != 0
+    }
+
+    #[inline(always)]
+    pub(super) const fn set(&mut self, flags: usize) {
+        self.0 |= flags;
+    }
+
+    /// Clears `flags`; whether any was set.
+    #[inline(always)]
+    pub(super) const fn take(&mut self, flags: usize) -> bool {
+        let had = self.has(flags);
+        self.0 &= !flags;
+        had
+    }
+
+    /// The owner's count. Zero if and only if `MERGED` is set.
+    #[inline(always)]
+    pub(super) const fn count(&self) -> usize {
+        self.0 / LOCAL_ONE
+    }
+
+    /// Counts one more. `false`: merged, so it must be counted in the word.
+    #[inline(always)]
+    pub(super) const fn count_one(&mut self) -> bool {
+        let counts = self.0 >= LOCAL_ONE;
+        if counts {
+            self.0 += LOCAL_ONE;
+        }
+        counts
+    }
+
+    /// Counts one less. `false`: it is the last, or merged, and nothing was done.
+    #[inline(always)]
+    pub(super) const fn drop_one(&mut self) -> bool {
+        let drops = self.0 >= 2 * LOCAL_ONE;
+        if drops {
+            self.0 -= LOCAL_ONE;
+        }
+        drops
+    }
+
+    /// Takes the count out, which is zero for good then.
+    pub(super) const fn take_count(&mut self) -> usize {
+        let count = self.count();
+        self.0 %= LOCAL_ONE;
+        count
+    }
+
+    /// Takes `home` references off that others dropped. Returns how many are left.
+    pub(super) const fn fold(&mut self, home: usize) -> usize {
+        self.0 = self.0.strict_sub(home * LOCAL_ONE);
+        self.count()
+    }
+}

@@ -66,18 +66,11 @@ unsafe fn clone(data: *const ()) -> RawWaker {
     // SAFETY: the waker is a reference.
     let header = unsafe { &*header };
     // SAFETY: owner thread.
-    if !header.is_local() || !unsafe { header.own(count_one) } {
+    if !header.is_local() || !unsafe { header.own(|own| own.state.count_one()) } {
         // Relaxed: the waker's reference keeps the task, as in `Arc`.
         header.word.fetch_add(ONE, Relaxed);
     }
     RawWaker::new(data, &VTABLE)
-}
-
-#[inline(always)]
-fn count_one(own: &mut cell::Own) -> bool {
-    let merged = own.local == 0;
-    own.local += usize::from(!merged);
-    !merged
 }
 
 unsafe fn wake(data: *const ()) {
@@ -138,8 +131,10 @@ pub(super) unsafe fn schedule(task: *const Header) {
     // SAFETY: the caller's promise.
     unsafe {
         let idle = (*task).own(|own| {
-            let idle = own.flags & (SCHEDULED | COMPLETE) == 0;
-            own.flags |= u8::from(idle) * SCHEDULED;
+            let idle = !own.state.has(SCHEDULED | COMPLETE);
+            if idle {
+                own.state.set(SCHEDULED);
+            }
             idle
         });
         if idle {
@@ -152,37 +147,32 @@ pub(super) unsafe fn schedule(task: *const Header) {
 /// Owner thread. Gives up a reference of the caller.
 #[inline(always)]
 pub(super) unsafe fn drop_local(task: *const Header) {
-    // SAFETY: the reference is given up only here.
-    let left = unsafe {
-        (*task).own(|own| {
-            // A merged task wraps to `MAX` and is put back below.
-            own.local = own.local.wrapping_sub(1);
-            own.local
-        })
-    };
-    if left.wrapping_add(1) <= 1 {
-        // SAFETY: the caller's promise.
-        unsafe { drop_local_last(task, left) }
+    // SAFETY: the reference is given up only here, once.
+    unsafe {
+        if !(*task).own(|own| own.state.drop_one()) {
+            drop_local_last(task);
+        }
     }
 }
 
+/// # Safety
+/// As for `drop_local`; it is the last reference that the owner counts, or the task is merged.
 #[inline(never)]
-unsafe fn drop_local_last(task: *const Header, left: usize) {
-    if left == 0 {
-        // SAFETY: owner thread; the count has just become zero.
-        return unsafe { merge(task, 0) };
-    }
-    // SAFETY: merged, and this is one of the references in the word.
+unsafe fn drop_local_last(task: *const Header) {
+    // SAFETY: the caller's promise.
     unsafe {
-        (*task).own(|own| own.local = 0);
-        drop_foreign(task, 0);
+        if (*task).own(|own| own.state.take_count()) == 0 {
+            drop_foreign(task, 0);
+        } else {
+            merge(task, 0);
+        }
     }
 }
 
 /// Moves the owner's last `local` references into the word. From here on the task is everybody's.
 ///
 /// # Safety
-/// Owner thread; not merged yet; the plain count is zero by now.
+/// Owner thread; not merged yet; the owner's count was taken out.
 pub(super) unsafe fn merge(task: *const Header, local: usize) {
     // SAFETY: only the owner frees a task that is not merged.
     let header = unsafe { &*task };
@@ -204,7 +194,7 @@ pub(super) unsafe fn arrive(task: *const Header) {
     // SAFETY: `QUEUED` keeps the task until it is cleared below.
     let header = unsafe { &*task };
     // SAFETY: owner thread. Read before `QUEUED` is cleared: a merged task may be gone then.
-    let merged = unsafe { header.own(|own| own.local == 0) };
+    let merged = unsafe { header.own(|own| own.state.count() == 0) };
     // Before the poll, so that a wake during it queues the task again. A read-modify-write, and
     // Acquire: what the wakers and droppers did, of which only one pushed. Release: hands the link
     // back, which we have read.
@@ -226,12 +216,7 @@ pub(super) unsafe fn arrive(task: *const Header) {
     }
     // Others dropped references that the owner counts.
     // SAFETY: owner thread, not merged.
-    let left = unsafe {
-        header.own(|own| {
-            own.local = own.local.strict_add_signed(home);
-            own.local
-        })
-    };
+    let left = unsafe { header.own(|own| own.state.fold(home.unsigned_abs())) };
     if left == 0 {
         // SAFETY: the sum is zero, so nobody is left who could touch the task.
         unsafe {

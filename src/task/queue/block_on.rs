@@ -58,7 +58,7 @@ impl<T> Drop for Main<'_, T> {
         // SAFETY: made on the owner thread, and not `Send`. Not being polled: `run_batch`, which
         // contains what a poll panics with, has returned or not begun.
         unsafe {
-            if (*task).own(|own| own.flags & COMPLETE == 0) {
+            if !(*task).own(|own| own.state.has(COMPLETE)) {
                 self.core.cancel(task);
             }
         }

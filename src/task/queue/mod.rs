@@ -75,8 +75,8 @@ impl Tasks {
 
     /// Runs `f` with these tasks as the thread's current ones, and puts back those before.
     ///
-    /// "Current" is what [`spawn`] spawns on, and whose wakes stay on the thread. Without it all
-    /// works too, through the foreign queue.
+    /// "Current" is what `task::spawn` spawns on, and whose wakes stay on the thread. Without it
+    /// all works too, through the foreign queue.
     pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         let _left = Entered {
             before: replace_current(Arc::as_ptr(&self.core)),
@@ -291,29 +291,41 @@ impl Core {
         // SAFETY: the runtime's reference keeps the task.
         let header = unsafe { &*task };
         // SAFETY: owner thread.
-        let flags = unsafe {
+        let ended = unsafe {
             header.own(|own| {
-                own.flags &= !SCHEDULED;
-                own.flags
+                own.state.take(SCHEDULED);
+                own.state.has(COMPLETE | ABORTED)
             })
         };
-        if flags & (COMPLETE | ABORTED) == 0 {
-            before();
-            // SAFETY: not complete, and `running` keeps it from being polled within its poll.
-            if unsafe { (header.vtable.poll)(task) } {
-                // SAFETY: owner thread, just completed.
-                unsafe { self.completed(task) }
+        if ended {
+            // SAFETY: the caller's promise.
+            unsafe { self.end(task) };
+            return false;
+        }
+        before();
+        // SAFETY: not complete, and `running` keeps it from being polled within its poll.
+        if unsafe { (header.vtable.poll)(task) } {
+            // SAFETY: owner thread, just completed.
+            unsafe { self.completed(task) }
+        }
+        true
+    }
+
+    /// What `run` does with a task that is not to be polled.
+    ///
+    /// # Safety
+    /// As for `run`; complete or aborted.
+    #[inline(never)]
+    unsafe fn end(&self, task: *const Header) {
+        // SAFETY: owner thread. Complete and no longer in the run queue: the runtime's reference
+        // goes. Aborted: it is not being polled, or `running` would have kept it from here.
+        unsafe {
+            if (*task).own(|own| own.state.has(COMPLETE)) {
+                waker::drop_local(task);
+            } else {
+                self.cancel(task);
             }
-            return true;
         }
-        if flags & COMPLETE == 0 {
-            // SAFETY: owner thread, not complete and not being polled.
-            unsafe { self.cancel(task) }
-        } else {
-            // SAFETY: complete and no longer in the run queue: the runtime's reference.
-            unsafe { waker::drop_local(task) }
-        }
-        false
     }
 
     /// # Safety
@@ -335,7 +347,7 @@ impl Core {
         // queue.
         unsafe {
             self.owned(|owned| owned.alive -= 1);
-            if (*task).own(|own| own.flags & SCHEDULED == 0) {
+            if !(*task).own(|own| own.state.has(SCHEDULED)) {
                 waker::drop_local(task);
             }
         }
@@ -355,7 +367,7 @@ impl Core {
             // SAFETY: owner thread. A task that is not complete is not being polled either: it
             // would be `running`, which began only with teardown.
             unsafe {
-                if (*task).own(|own| own.flags & COMPLETE == 0) {
+                if !(*task).own(|own| own.state.has(COMPLETE)) {
                     self.cancel(task);
                 }
             }
@@ -377,9 +389,9 @@ impl Core {
             if task.is_null() {
                 break;
             }
-            // SAFETY: owner thread; in the list, so not merged. The count is zero then.
+            // SAFETY: owner thread; in the list, so not merged.
             unsafe {
-                let local = (*task).own(|own| std::mem::take(&mut own.local));
+                let local = (*task).own(|own| own.state.take_count());
                 waker::merge(task, local);
             }
         }

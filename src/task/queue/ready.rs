@@ -98,16 +98,17 @@ impl Owned {
     pub(super) unsafe fn unlist(&mut self, task: *const Header) {
         // SAFETY: owner thread; what is listed is not freed, the neighbours neither.
         unsafe {
-            let (before, after, flags) = (*task).own(|own| (own.before, own.after, own.flags));
+            let (before, after, ended) =
+                (*task).own(|own| (own.before, own.after, own.state.has(ENDED)));
             if !after.is_null() {
                 (*after).own(|own| own.before = before);
             }
             if !before.is_null() {
                 (*before).own(|own| own.after = after);
-            } else if flags & ENDED == 0 {
-                self.listed = after;
-            } else {
+            } else if ended {
                 self.ended = after;
+            } else {
+                self.listed = after;
             }
         }
     }
@@ -122,7 +123,7 @@ impl Owned {
             // SAFETY: owner thread; what is listed is not freed.
             unsafe {
                 self.unlist(task);
-                (*task).own(|own| own.flags |= ENDED);
+                (*task).own(|own| own.state.set(ENDED));
                 push_front(&mut self.ended, task);
             }
         }
