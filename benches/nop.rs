@@ -3,8 +3,8 @@
 //! * `1`: one at a time. Each takes a turn of the runtime with a system call.
 //! * `32`: by 32 tasks at once, which share both.
 //!
-//! Against `raw`: a ring with the setup flags of the oldest kernel that counts, driven by hand, without
-//! futures and tasks. The difference is what the runtime adds.
+//! Against `raw`: a ring with the setup flags of the oldest kernel that counts, driven by hand,
+//! without futures and tasks. The difference is what the runtime adds.
 //!
 //!     cargo bench --bench nop
 #![allow(unsafe_code)]

@@ -4,8 +4,8 @@
 //! * `yield/1`: one task yields over and over, with nobody else there. Each yield is a turn.
 //! * `yield/1000`: 1,000 tasks do; one element is one yield.
 //!
-//! Against `by_hand`: what no executor goes below, a boxed future that is made and polled, or polled
-//! again, by a loop. The other executors are the rows of `cargo run --release -p versus -- exec`.
+//! Against `by_hand`: what no executor goes below, a boxed future that is made and polled, or
+//! polled again, by a loop. For other executors see `cargo run --release -p versus -- exec`.
 //!
 //!     cargo bench --bench tasks
 

@@ -1,8 +1,8 @@
 //! What a timer costs, with 10,000 others set.
 //!
 //! * `make_drop`: a sleep is made, waited for once and dropped: a timeout that did not come.
-//! * `fire`: of 1,000 tasks whose time has come, each is woken, polled and ends. Waiting for the time
-//!   is not measured. One element is one task.
+//! * `fire`: of 1,000 tasks whose time has come, each is woken, polled and ends. Waiting for the
+//!   time is not measured. One element is one task.
 //!
 //! Against `map`: the simplest queue of timers, a `BTreeMap` by deadline. What it fires is a waker
 //! that does nothing, so its `fire` lacks the tasks.

@@ -1,5 +1,5 @@
-//! Where benchmarks run: inside a task, as a program's code does. The future of `block_on` itself is
-//! woken by other means.
+//! Where benchmarks run: inside a task, as a program's code does. The future of `block_on` itself
+//! is woken by other means.
 
 use std::time::Duration;
 

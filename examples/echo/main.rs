@@ -3,8 +3,8 @@
 //!     cargo run --release --example echo -- --demo 5
 //!     cargo run --release --example echo -- --addr 127.0.0.1:7000 --cpu 0
 //!
-//! With `--demo` a second runtime on another CPU asks for that long and checks every byte that comes
-//! back; without it the server runs until Ctrl-C and prints what its runtime has counted.
+//! With `--demo` a second runtime on another CPU asks for that long and checks every byte that
+//! comes back; without it the server runs until Ctrl-C and prints what its runtime has counted.
 
 mod load;
 
