@@ -172,6 +172,19 @@ pub(crate) fn mappings() -> usize {
     maps.lines().count()
 }
 
+/// Whether there is memory at `address`.
+pub(crate) fn is_mapped(address: usize) -> bool {
+    let maps = fs::read_to_string("/proc/self/maps").expect("its mappings");
+    maps.lines().any(|line| {
+        let range = line
+            .split_once(' ')
+            .and_then(|(range, _)| range.split_once('-'));
+        let (start, end) = range.expect("a range");
+        let number = |text| usize::from_str_radix(text, 16).expect("a number");
+        (number(start)..number(end)).contains(&address)
+    })
+}
+
 /// The memory of this process that is in use, bytes.
 pub(crate) fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("its status");
