@@ -11,7 +11,7 @@
 //! * Dropping the runtime drops the futures of all its tasks. What their destructors spawn then is
 //!   dropped at once.
 //!
-//! There is no limit on tasks: each is one allocation of some 90 bytes and its future, or its
+//! There is no limit on tasks: each is one allocation of 80 bytes and its future, or its
 //! output if that is larger. A wake allocates nothing, neither here nor from another thread.
 
 pub(crate) mod blocking;

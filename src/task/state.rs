@@ -117,7 +117,7 @@ pub(super) struct State(usize);
 
 impl State {
     pub(super) const fn new(count: usize, flags: usize) -> Self {
-        Self(count * LOCAL_ONE | flags)
+        Self((count * LOCAL_ONE) | flags)
     }
 
     /// Whether any of `flags` is set.
