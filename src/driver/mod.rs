@@ -15,6 +15,7 @@
 //! 4. What does not fit into the SQ is kept, in order, and goes first: cancels too.
 
 pub(crate) mod budget;
+mod key;
 mod multi;
 mod op;
 mod slot;
@@ -33,10 +34,11 @@ use std::task::Waker;
 
 use corering_buffers::BufRing;
 
+pub(crate) use self::key::Key;
 pub(crate) use self::multi::{MultiOp, provide_buffers};
 pub(crate) use self::op::{Op, Submit, Ticket, copied, filled};
+pub(crate) use self::slot::Item;
 use self::slot::{Abandoned, Effect, Orphan, Slots};
-pub(crate) use self::slot::{Item, Key};
 use crate::ring::{self, Clock, Cqe, RawSqe, Ring, Wait};
 
 /// Set in the `user_data` of a cancel, next to the key of its target.
@@ -164,7 +166,8 @@ impl Driver {
         self.clock.now_ns()
     }
 
-    /// The ring's own descriptor, to be the target of another ring's message. `None` once it is gone.
+    /// The ring's own descriptor, to be the target of another ring's message. `None` once it is
+    /// gone.
     #[allow(dead_code, reason = "one core alone has nobody to tell")]
     pub(crate) fn ring_fd(&self) -> Option<RawFd> {
         self.core.borrow().ring.as_ref().map(Ring::raw_fd)
@@ -224,8 +227,8 @@ impl Driver {
         self.starved.borrow_mut().push_back(resource);
     }
 
-    /// Adds buffers if there are few, and lets resources go on that found none, if there may be some
-    /// now. Called once a turn.
+    /// Adds buffers if there are few, and lets resources go on that found none, if there may be
+    /// some now. Called once a turn.
     #[inline]
     pub(crate) fn tend_buffers(&self) {
         if self.buffers.is_low() {
@@ -419,8 +422,8 @@ impl Core {
         }
     }
 
-    /// Whether a completion is not an op's, but the answer to a cancel or a message. The success of a
-    /// cancel says nothing about the op, whose own completion counts.
+    /// Whether a completion is not an op's, but the answer to a cancel or a message. The success of
+    /// a cancel says nothing about the op, whose own completion counts.
     #[cold]
     fn is_answer(&mut self, cqe: Cqe) -> bool {
         if cqe.user_data & (CANCEL | MESSAGE) == 0 {

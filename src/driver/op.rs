@@ -218,7 +218,8 @@ impl Driver {
         }
     }
 
-    /// Makes the op in a slot, lets `fill` describe the op at its final address, and stages the SQE.
+    /// Makes the op in a slot, lets `fill` describe the op at its final address, and stages the
+    /// SQE.
     ///
     /// `fill` asks user code for the buffer's address, so the driver is not borrowed meanwhile. If
     /// it panics the slot is freed and the op dropped.

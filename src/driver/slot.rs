@@ -13,8 +13,8 @@
 //! | `Done` | us; the future has not looked yet | [`Done::take`], [`Slots::abandon`] → `Vacant` |
 //!
 //! Between [`Slots::insert`] and the push of its SQE an op is ours, although its state says the
-//! kernel's: its SQE is being filled, which may run user code, and [`Slots::unfill`] takes it back if
-//! that panics.
+//! kernel's: its SQE is being filled, which may run user code, and [`Slots::unfill`] takes it back
+//! if that panics.
 //!
 //! A slot's generation changes whenever it becomes vacant, so a late key never meets a new op.
 #![allow(unsafe_code)]
@@ -26,6 +26,7 @@ use std::task::Waker;
 
 use corering_buffers::BufRing;
 
+use super::key::Key;
 use super::multi::lease;
 use crate::ring::Cqe;
 
@@ -94,28 +95,6 @@ struct Slot {
 }
 
 const _: () = assert!(size_of::<Slot>() == 128);
-
-/// Names one use of one slot. Travels through the kernel as `user_data`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Key {
-    index: u32,
-    generation: u32,
-}
-
-impl Key {
-    #[inline]
-    pub(super) fn to_user_data(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index)
-    }
-
-    #[inline]
-    pub(super) fn from_user_data(data: u64) -> Key {
-        Key {
-            index: data as u32,
-            generation: (data >> 32) as u32,
-        }
-    }
-}
 
 /// How an op is waited for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -197,8 +176,8 @@ impl Done<'_> {
     pub(super) unsafe fn take<T>(self) -> T {
         self.vacant.push(self.index);
         self.slot.vacate();
-        // SAFETY: state `Done` meant that the payload holds the `T` that `insert` wrote and that the
-        // kernel is finished with it; `vacate` has made sure that it is read once.
+        // SAFETY: state `Done` meant that the payload holds the `T` that `insert` wrote and that
+        // the kernel is finished with it; `vacate` has made sure that it is read once.
         unsafe { self.slot.payload.read::<T>() }
     }
 }
@@ -248,15 +227,15 @@ impl Slots {
     pub(super) unsafe fn unfill<T>(&mut self, key: Key) -> (T, Option<Waker>) {
         let slot = self.slot_of(key);
         let waker = slot.waker.take();
-        // SAFETY: the payload holds the `T` that `insert` wrote, the kernel knows nothing of it, and
-        // `release` makes sure that it is read once.
+        // SAFETY: the payload holds the `T` that `insert` wrote, the kernel knows nothing of it,
+        // and `release` makes sure that it is read once.
         let op = unsafe { slot.payload.read::<T>() };
         self.release(key);
         (op, waker)
     }
 
-    /// Records a completion and says what is left to do once the driver is no longer borrowed. `own`
-    /// takes wakers that run no user code, and gives the others back.
+    /// Records a completion and says what is left to do once the driver is no longer borrowed.
+    /// `own` takes wakers that run no user code, and gives the others back.
     #[inline]
     pub(super) fn complete(
         &mut self,

@@ -24,8 +24,8 @@ use crate::ring::Fd;
 /// # Cancellation
 ///
 /// A write or sync whose future is dropped runs to its end. Its error is kept and reported by the
-/// next [`sync_all`](File::sync_all), [`sync_data`](File::sync_data) or [`close`](File::close), which
-/// also wait for such writes. Dropping the file closes it when the last of them has ended.
+/// next [`sync_all`](File::sync_all), [`sync_data`](File::sync_data) or [`close`](File::close),
+/// which also wait for such writes. Dropping the file closes it when the last of them has ended.
 ///
 /// # Examples
 ///
@@ -96,13 +96,13 @@ impl File {
             .await
     }
 
-    /// Reads at `offset` into `buf` from its start: the number of bytes, which may be less than there
-    /// is room for; 0 at the end of the file. `buf` comes back in every case.
+    /// Reads at `offset` into `buf` from its start: the number of bytes, which may be less than
+    /// there is room for; 0 at the end of the file. `buf` comes back in every case.
     ///
     /// # Errors
     ///
-    /// `EBADF`: not opened for reading. `EINVAL`: `O_DIRECT` and not aligned. `EIO`. `InvalidInput`:
-    /// `buf` has no room.
+    /// `EBADF`: not opened for reading. `EINVAL`: `O_DIRECT` and not aligned. `EIO`.
+    /// `InvalidInput`: `buf` has no room.
     ///
     /// # Cancellation
     ///

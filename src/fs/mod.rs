@@ -1,4 +1,41 @@
-//! Files.
+//! Files, read and written at offsets.
+//!
+//! # How it is done
+//!
+//! A [`File`] has no position: each read and write names its offset, so any number of them may be
+//! in flight at once. Reads of cached bytes are done in the system call that submits them; what has
+//! to wait for the disk goes on in the kernel, and the core does other things meanwhile. Buffered
+//! writes and syncs are done by worker threads of the kernel, at most four at a time for a runtime.
+//!
+//! A write or sync whose future is dropped runs to its end, and its error is not lost: the next
+//! sync or close of the file reports it.
+//!
+//! For what is not here yet, such as directories and metadata, call `std::fs` in
+//! [`spawn_blocking`](crate::task::spawn_blocking).
+//!
+//! # Examples
+//!
+//! Two reads at once:
+//!
+//! ```
+//! use corering::fs::File;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("table");
+//! # std::fs::write(&path, "key=value")?;
+//! # corering::Runtime::new()?.block_on(async {
+//! let file = File::open(&path).await?;
+//! let ((n, key), (m, value)) = futures_lite::future::zip(
+//!     file.read_at(Vec::with_capacity(3), 0),
+//!     file.read_at(Vec::with_capacity(5), 4),
+//! )
+//! .await;
+//! assert_eq!((n?, &key[..]), (3, &b"key"[..]));
+//! assert_eq!((m?, &value[..]), (5, &b"value"[..]));
+//! # Ok(()) })
+//! # }
+//! ```
 
 mod file;
 mod open_options;

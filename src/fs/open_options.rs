@@ -103,9 +103,9 @@ impl OpenOptions {
     ///
     /// # Errors
     ///
-    /// `ENOENT`, `EACCES`, `EEXIST`, `EMFILE`, and others as in the source. `InvalidInput` for a path
-    /// with a NUL, and for options that ask for nothing. `NotConnected`: no runtime runs on this
-    /// thread.
+    /// `ENOENT`, `EACCES`, `EEXIST`, `EMFILE`, and others as in the source. `InvalidInput` for a
+    /// path with a NUL, and for options that ask for nothing. `NotConnected`: no runtime runs on
+    /// this thread.
     ///
     /// # Cancellation
     ///

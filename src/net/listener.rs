@@ -21,8 +21,8 @@ use crate::time::{Sleep, sleep};
 
 /// Connections that may wait here; more stay in the kernel's backlog.
 const QUEUE_MAX: usize = 64;
-/// How long connections are left in the backlog when there is no descriptor for them: this at first,
-/// twice as long each time, and at most [`BACKOFF_MAX`].
+/// How long connections are left in the backlog when there is no descriptor for them: this at
+/// first, twice as long each time, and at most [`BACKOFF_MAX`].
 const BACKOFF: Duration = Duration::from_millis(1);
 const BACKOFF_MAX: Duration = Duration::from_millis(64);
 

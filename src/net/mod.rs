@@ -1,4 +1,50 @@
-//! Sockets.
+//! TCP listeners and streams, and name lookup.
+//!
+//! # Three ways to read
+//!
+//! | call | gives | for |
+//! |---|---|---|
+//! | [`recv`](TcpStream::recv) | a [`Lease`](crate::Lease) of what the kernel has filled, without a copy | proxies, echoes, anything that takes bytes as they come |
+//! | [`read`](TcpStream::read) | bytes in a buffer of yours | protocols with a buffer of their own, large messages |
+//! | [`fill_buf`](TcpStream::fill_buf) and [`consume`](TcpStream::consume) | a look at what is there | parsers |
+//!
+//! They take from one inbox, in order, and may be mixed. [`into_split`](TcpStream::into_split) gives
+//! the two directions to two tasks.
+//!
+//! # Examples
+//!
+//! A server that answers each line with its length:
+//!
+//! ```
+//! use std::io;
+//! use corering::net::{TcpListener, TcpStream};
+//!
+//! async fn serve(stream: TcpStream) -> io::Result<()> {
+//!     loop {
+//!         let bytes = stream.fill_buf().await?;
+//!         if bytes.is_empty() {
+//!             return Ok(()); // the end of the stream
+//!         }
+//!         match bytes.iter().position(|&byte| byte == b'\n') {
+//!             Some(end) => {
+//!                 stream.consume(end + 1);
+//!                 stream.write_all(format!("{end}\n")).await.0?;
+//!             }
+//!             None => stream.fill_more().await?,
+//!         }
+//!     }
+//! }
+//!
+//! # fn main() -> io::Result<()> {
+//! # corering::Runtime::new()?.block_on(async {
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! let client = TcpStream::connect(listener.local_addr()?).await?;
+//! corering::spawn(serve(listener.accept().await?.0));
+//! client.write_all("hello\n").await.0?;
+//! assert_eq!(client.recv().await?.as_deref(), Some(&b"5\n"[..]));
+//! # Ok(()) })
+//! # }
+//! ```
 
 mod listener;
 mod lookup;

@@ -77,17 +77,17 @@ impl Builder {
         self
     }
 
-    /// Entries of the completion queue. Completions beyond it are kept by the kernel, at the cost of
-    /// an allocation each, and multishot receives end and are armed again. Eight times the
+    /// Entries of the completion queue. Completions beyond it are kept by the kernel, at the cost
+    /// of an allocation each, and multishot receives end and are armed again. Eight times the
     /// submission queue by default.
     pub fn completion_entries(mut self, entries: u32) -> Self {
         self.cq_entries = Some(entries);
         self
     }
 
-    /// Whether to look for completions in user space before sleeping. [`Spin::Adaptive`] by default;
-    /// [`Spin::Never`] under a control group's CPU quota, and where the process may use fewer
-    /// processors than it has runtimes.
+    /// Whether to look for completions in user space before sleeping. [`Spin::Adaptive`] by
+    /// default; [`Spin::Never`] under a control group's CPU quota, and where the process may use
+    /// fewer processors than it has runtimes.
     pub fn spin(mut self, spin: Spin) -> Self {
         self.spin = Some(spin);
         self
@@ -111,8 +111,8 @@ impl Builder {
     /// # Errors
     ///
     /// An [`Unavailable`](super::Unavailable) that names the cause and what to do about it:
-    /// `PermissionDenied` (a sysctl or a seccomp filter forbids io_uring), `Unsupported` (the kernel
-    /// is older than 6.1, or has no io_uring), `OutOfMemory` (the limit of locked memory);
+    /// `PermissionDenied` (a sysctl or a seccomp filter forbids io_uring), `Unsupported` (the
+    /// kernel is older than 6.1, or has no io_uring), `OutOfMemory` (the limit of locked memory);
     /// otherwise `EMFILE` or `ENFILE`.
     ///
     /// # Kernel

@@ -1,4 +1,34 @@
 //! The runtime of one core: a ring, an executor, timers and buffers, and the loop that turns them.
+//!
+//! # A turn
+//!
+//! The loop runs the tasks that were ready when the turn began, submits all that they asked for and
+//! reaps what is done with one `io_uring_enter`, and begins again. Without ready tasks it looks for
+//! completions in user space for a while, if that has paid lately (see [`Spin`]), and then sleeps in
+//! the kernel until something completes, a timer is due, or another thread wakes a task.
+//!
+//! # Starting one
+//!
+//! [`Runtime::new`] and `#[corering::main]` take the defaults, [`Builder`] has them all. A runtime
+//! stays on the thread that built it: to use several cores, build one on a thread for each.
+//!
+//! # Looking into one
+//!
+//! [`stats`] and [`Runtime::stats`] are plain numbers, to be taken twice and subtracted:
+//!
+//! ```
+//! use corering::runtime::{nop, stats};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! corering::Runtime::new()?.block_on(async {
+//!     let before = stats().expect("a runtime runs here");
+//!     nop().await?;
+//!     let after = stats().expect("a runtime runs here");
+//!     assert_eq!(after.sqes - before.sqes, 1);
+//!     Ok(())
+//! })
+//! # }
+//! ```
 
 mod builder;
 mod cgroup;

@@ -14,8 +14,8 @@ use crate::ring::sys;
 ///
 /// # Errors
 ///
-/// `EMFILE`: no descriptor is left. `NotConnected`: no runtime runs on this thread. `ECANCELED`: the
-/// runtime has ended.
+/// `EMFILE`: no descriptor is left. `NotConnected`: no runtime runs on this thread. `ECANCELED`:
+/// the runtime has ended.
 ///
 /// # Cancellation
 ///

@@ -12,7 +12,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("time", &["op", "driver", "ring"]),
     ("io", &["time", "op", "driver", "ring"]),
     ("sync", &["time", "op", "driver", "ring"]),
-    ("net", &["io", "sync", "time", "op", "driver", "ring"]),
+    // `task` for the blocking pool, which looks names up.
+    (
+        "net",
+        &["io", "sync", "time", "op", "driver", "ring", "task"],
+    ),
     ("fs", &["io", "sync", "time", "op", "driver", "ring"]),
     ("signal", &["io", "sync", "time", "op", "driver", "ring"]),
     (

@@ -157,10 +157,7 @@ fn a_committed_send_that_is_cut_short_goes_on() {
     let (socket, key, mut peer) = half_sent(&core, &drops);
     core.cancel(key);
     core.turn_until("it was cut", || !socket.log.borrow().is_empty());
-    assert_eq!(
-        (socket.notes(), drops.count()),
-        (vec!["goes on".into()], 0)
-    );
+    assert_eq!((socket.notes(), drops.count()), (vec!["goes on".into()], 0));
     let reader = std::thread::spawn(move || {
         let mut bytes = vec![1; LONG];
         peer.read_exact(&mut bytes).unwrap();

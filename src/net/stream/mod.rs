@@ -87,8 +87,8 @@ impl Socket {
         &self.fd
     }
 
-    /// The user's handle is gone: cancels the receive and lets a committed send finish. Not so if it
-    /// was split into halves.
+    /// The user's handle is gone: cancels the receive and lets a committed send finish. Not so if
+    /// it was split into halves.
     pub(crate) fn drop_whole(&self) {
         if self.handles.get() == Handles::Whole {
             self.abandon();

@@ -198,8 +198,8 @@ impl<'a, B, T: Finish> InTurn<'a, B, T> {
         }
     }
 
-    /// What becomes of the op, once its completion has come. `make` is asked for the op when its turn
-    /// comes.
+    /// What becomes of the op, once its completion has come. `make` is asked for the op when its
+    /// turn comes.
     #[inline]
     fn poll(
         &mut self,

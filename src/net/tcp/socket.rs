@@ -158,8 +158,8 @@ impl TcpSocket {
     ///
     /// # Errors
     ///
-    /// `ECONNREFUSED`, `ETIMEDOUT`, `ENETUNREACH`, `EHOSTUNREACH`, `EADDRNOTAVAIL` (no local port is
-    /// left), and others as in the source.
+    /// `ECONNREFUSED`, `ETIMEDOUT`, `ENETUNREACH`, `EHOSTUNREACH`, `EADDRNOTAVAIL` (no local port
+    /// is left), and others as in the source.
     ///
     /// # Cancellation
     ///

@@ -189,8 +189,8 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof`: the stream has ended. `OutOfMemory`: the piece has reached 16 MiB. Others as
-    /// [`recv`](TcpStream::recv).
+    /// `UnexpectedEof`: the stream has ended. `OutOfMemory`: the piece has reached 16 MiB. Others
+    /// as [`recv`](TcpStream::recv).
     ///
     /// # Cancellation
     ///

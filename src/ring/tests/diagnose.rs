@@ -38,104 +38,66 @@ fn diagnosis(errno: i32, facts: &Facts) -> (Cause, String) {
     (error.cause(), error.to_string())
 }
 
-#[test]
-fn each_refusal_has_its_own_cause() {
-    let filtered = Facts {
-        seccomp: 2,
-        ..facts()
+fn but(change: impl FnOnce(&mut Facts)) -> Facts {
+    let mut facts = facts();
+    change(&mut facts);
+    facts
+}
+
+fn filtered() -> Facts {
+    but(|f| f.seccomp = 2)
+}
+
+/// Where the sysctl leaves io_uring to some.
+fn for_some(change: impl FnOnce(&mut Facts)) -> Facts {
+    let mut facts = but(|f| f.io_uring_disabled = 1);
+    change(&mut facts);
+    facts
+}
+
+fn refusals() -> Vec<(i32, Facts, Cause)> {
+    let old_and_filtered = Facts {
+        kernel: (4, 19),
+        ..filtered()
     };
-    let for_root = Facts {
-        io_uring_disabled: 1,
-        ..facts()
+    let forbidden_and_filtered = Facts {
+        io_uring_disabled: 2,
+        ..filtered()
     };
-    let member = Facts {
-        in_io_uring_group: true,
-        ..for_root.clone()
-    };
-    let root = Facts {
-        administrator: true,
-        ..for_root.clone()
-    };
-    let cases = [
+    let filtered_member = for_some(|f| (f.in_io_uring_group, f.seccomp) = (true, 2));
+    let filtered_root = for_some(|f| (f.administrator, f.seccomp) = (true, 2));
+    vec![
         (libc::EPERM, facts(), Cause::SecurityModule),
         (libc::EACCES, facts(), Cause::SecurityModule),
-        (libc::EPERM, filtered.clone(), Cause::Seccomp),
-        (libc::ENOSYS, filtered.clone(), Cause::Seccomp),
+        (libc::EPERM, filtered(), Cause::Seccomp),
+        (libc::ENOSYS, filtered(), Cause::Seccomp),
         (libc::ENOSYS, facts(), Cause::NotBuilt),
-        (
-            libc::ENOSYS,
-            Facts {
-                kernel: (4, 19),
-                ..filtered.clone()
-            },
-            Cause::OldKernel,
-        ),
-        (
-            libc::EPERM,
-            Facts {
-                io_uring_disabled: 2,
-                ..filtered.clone()
-            },
-            Cause::Sysctl,
-        ),
-        (libc::EPERM, for_root.clone(), Cause::Sysctl),
-        (
-            libc::EPERM,
-            Facts {
-                seccomp: 2,
-                ..for_root
-            },
-            Cause::Sysctl,
-        ),
-        (
-            libc::EPERM,
-            Facts {
-                seccomp: 2,
-                ..member
-            },
-            Cause::Seccomp,
-        ),
-        (
-            libc::EPERM,
-            Facts {
-                seccomp: 2,
-                ..root.clone()
-            },
-            Cause::Seccomp,
-        ),
+        (libc::ENOSYS, old_and_filtered, Cause::OldKernel),
+        (libc::EPERM, forbidden_and_filtered, Cause::Sysctl),
+        (libc::EPERM, for_some(|_| {}), Cause::Sysctl),
+        (libc::EPERM, for_some(|f| f.seccomp = 2), Cause::Sysctl),
+        (libc::EPERM, filtered_member, Cause::Seccomp),
+        (libc::EPERM, filtered_root, Cause::Seccomp),
         // Root of a user namespace: the capability is not the one that counts.
-        (libc::EPERM, root, Cause::Sysctl),
         (
-            libc::EINVAL,
-            Facts {
-                kernel: (5, 10),
-                ..facts()
-            },
-            Cause::OldKernel,
+            libc::EPERM,
+            for_some(|f| f.administrator = true),
+            Cause::Sysctl,
         ),
+        (libc::EINVAL, but(|f| f.kernel = (5, 10)), Cause::OldKernel),
         (libc::EINVAL, facts(), Cause::Other),
         (libc::ENOMEM, facts(), Cause::Memlock),
-        (
-            libc::ENOMEM,
-            Facts {
-                may_lock: true,
-                ..facts()
-            },
-            Cause::Other,
-        ),
-        (
-            libc::ENOMEM,
-            Facts {
-                memlock: None,
-                ..facts()
-            },
-            Cause::Other,
-        ),
+        (libc::ENOMEM, but(|f| f.may_lock = true), Cause::Other),
+        (libc::ENOMEM, but(|f| f.memlock = None), Cause::Other),
         (libc::EMFILE, facts(), Cause::Descriptors),
         (libc::ENFILE, facts(), Cause::Descriptors),
         (libc::EIO, facts(), Cause::Other),
-    ];
-    for (errno, facts, expected) in cases {
+    ]
+}
+
+#[test]
+fn each_refusal_has_its_own_cause() {
+    for (errno, facts, expected) in refusals() {
         let (cause, text) = diagnosis(errno, &facts);
         assert_eq!(cause, expected, "errno {errno}, {facts:?}");
         let lines = text.lines().count();
