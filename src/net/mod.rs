@@ -8,8 +8,8 @@
 //! | [`read`](TcpStream::read) | bytes in a buffer of yours | protocols with a buffer of their own, large messages |
 //! | [`fill_buf`](TcpStream::fill_buf) and [`consume`](TcpStream::consume) | a look at what is there | parsers |
 //!
-//! They take from one inbox, in order, and may be mixed. [`into_split`](TcpStream::into_split) gives
-//! the two directions to two tasks.
+//! They take from one inbox, in order, and may be mixed. [`into_split`](TcpStream::into_split)
+//! gives the two directions to two tasks.
 //!
 //! # Examples
 //!

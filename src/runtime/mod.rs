@@ -4,8 +4,8 @@
 //!
 //! The loop runs the tasks that were ready when the turn began, submits all that they asked for and
 //! reaps what is done with one `io_uring_enter`, and begins again. Without ready tasks it looks for
-//! completions in user space for a while, if that has paid lately (see [`Spin`]), and then sleeps in
-//! the kernel until something completes, a timer is due, or another thread wakes a task.
+//! completions in user space for a while, if that has paid lately (see [`Spin`]), and then sleeps
+//! in the kernel until something completes, a timer is due, or another thread wakes a task.
 //!
 //! # Starting one
 //!
