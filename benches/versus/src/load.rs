@@ -249,3 +249,67 @@ fn source(tag: u32) -> Ipv4Addr {
     let [_, _, high, low] = tag.to_be_bytes();
     Ipv4Addr::new(127, 1 + ((tag >> 16) % 250) as u8, high, low.max(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// Serves connections one after the other, each on a thread, after `change` had its way.
+    fn server(change: fn(&mut Vec<u8>)) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("a connection");
+                thread::spawn(move || {
+                    let mut buffer = [0; 4096];
+                    // The load resets: an error is the end.
+                    while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                        let mut answer = buffer[..length].to_vec();
+                        change(&mut answer);
+                        if stream.write_all(&answer).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn an_honest_server_answers_every_request() {
+        let mut load =
+            Load::connect(server(|_| ()), 3, 10_000, Wait::Sleep).expect("each echoes once");
+        let window = load.run_exactly(100).expect("all are answered");
+        assert_eq!(window.requests, 100);
+        assert!(window.latency_us(0.5) > 0.0);
+        load.close().expect("nothing is left");
+    }
+
+    #[test]
+    fn a_load_that_spins_gets_answers_too() {
+        let mut load = Load::connect(server(|_| ()), 1, 64, Wait::Spin).expect("it echoes once");
+        let window = load.run(Duration::from_millis(50)).expect("it is answered");
+        assert!(window.requests > 0);
+        load.close().expect("nothing is left");
+    }
+
+    #[test]
+    fn a_server_that_changes_a_byte_is_found_out() {
+        let outcome = Load::connect(server(|answer| answer[7] ^= 1), 1, 64, Wait::Sleep);
+        let error = outcome.map(drop).expect_err("the first answer is wrong");
+        assert!(error.to_string().contains("not what was sent"), "{error}");
+    }
+
+    #[test]
+    fn a_server_that_says_too_much_is_found_out() {
+        let outcome = Load::connect(server(|answer| answer.push(0)), 1, 64, Wait::Sleep);
+        let error = outcome.map(drop).expect_err("the first answer is too long");
+        assert!(error.to_string().contains("not what was sent"), "{error}");
+    }
+}

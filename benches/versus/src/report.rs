@@ -106,18 +106,16 @@ pub(crate) fn tables(records: &[Record], columns: &[&str]) -> String {
 }
 
 fn table(text: &mut String, figure: &Figure, records: &[&Record], columns: &[&str]) {
+    // Not every column has every figure; one that failed is named below the tables.
+    let has_it = |name: &&&str| records.iter().any(|record| record.column == **name);
+    let columns: Vec<&str> = columns.iter().filter(has_it).copied().collect();
     let base = columns
         .iter()
         .find(|&&name| name == "raw")
         .or(columns.first())
         .copied();
     let _ = writeln!(text, "\n### {}: {}\n", figure.workload, figure.title);
-    let _ = writeln!(
-        text,
-        "| | {} |\n|---|{}",
-        columns.join(" | "),
-        "--:|".repeat(columns.len())
-    );
+    heading(text, &columns);
     let mut labels: Vec<String> = Vec::new();
     for record in records {
         let label = label(record);
@@ -128,13 +126,13 @@ fn table(text: &mut String, figure: &Figure, records: &[&Record], columns: &[&st
     for label in labels {
         let series = |name: &str| series(records, figure, &label, name);
         let _ = write!(text, "| {label} |");
-        for &name in columns {
+        for &name in &columns {
             let own = series(name);
             let cell = match figure.style {
                 Style::ToBase if Some(name) != base => to_base(&own, &series(base.unwrap_or(""))),
                 Style::ToBase | Style::Plain => plain(&own, figure.decimals),
                 Style::ToLowest | Style::ToHighest => {
-                    let best = best_peer(columns, figure.style, series);
+                    let best = best_peer(&columns, figure.style, series);
                     to_best(&own, best, figure.decimals)
                 }
             };
@@ -142,6 +140,15 @@ fn table(text: &mut String, figure: &Figure, records: &[&Record], columns: &[&st
         }
         text.push('\n');
     }
+}
+
+fn heading(text: &mut String, columns: &[&str]) {
+    let _ = writeln!(
+        text,
+        "| | {} |\n|---|{}",
+        columns.join(" | "),
+        "--:|".repeat(columns.len())
+    );
 }
 
 /// The row that a record belongs to.
@@ -221,19 +228,17 @@ fn beside_to_without(records: &[Record], columns: &[&str]) -> Option<String> {
             )
         })
         .collect();
-    cells.iter().any(Option::is_some).then(|| {
-        let cells: Vec<_> = cells
-            .into_iter()
-            .map(|cell| cell.unwrap_or_else(|| "–".into()))
-            .collect();
-        format!(
-            "\n### idle: rate of the active connections, beside the idle ones × without\n\n\
-             | | {} |\n|---|{}\n| | {} |\n",
-            columns.join(" | "),
-            "--:|".repeat(columns.len()),
-            cells.join(" | ")
-        )
-    })
+    if cells.iter().all(Option::is_none) {
+        return None;
+    }
+    let mut text = "\n### idle: rate of the active ones, beside the idle × without\n\n".to_owned();
+    heading(&mut text, columns);
+    let cells: Vec<_> = cells
+        .into_iter()
+        .map(|cell| cell.unwrap_or_else(|| "–".into()))
+        .collect();
+    let _ = writeln!(text, "| | {} |", cells.join(" | "));
+    Some(text)
 }
 
 #[cfg(test)]
@@ -290,9 +295,22 @@ mod tests {
     }
 
     #[test]
-    fn a_column_that_was_not_measured_is_a_dash() {
-        let text = tables(&[echo("raw", 0, 3000.0)], &["raw", "tokio"]);
+    fn a_row_that_a_column_lacks_is_a_dash() {
+        let large = Record {
+            bytes: Some(4096),
+            ..echo("tokio", 0, 4000.0)
+        };
+        let text = tables(&[echo("raw", 0, 3000.0), large], &["raw", "tokio"]);
         assert!(text.contains("| 64 × 64 B | 3000 | – |"), "{text}");
+    }
+
+    #[test]
+    fn a_column_without_the_figure_is_left_out() {
+        let text = tables(&[exec("tokio", 400.0)], &["raw", "tokio"]);
+        assert!(
+            text.contains("| | tokio |\n|---|--:|\n| yield_1 |"),
+            "{text}"
+        );
     }
 
     #[test]

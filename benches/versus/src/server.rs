@@ -164,6 +164,7 @@ fn exit() -> ! {
 ///
 /// Whatever the column cannot go on from.
 pub(crate) fn serve(column: &Column, options: &ServeOptions) -> io::Result<()> {
+    sys::die_with_parent()?;
     sys::pin(sys::SERVER_CPU)?;
     if options.real_time {
         sys::real_time()?;

@@ -55,6 +55,14 @@ fn set_scheduler(policy: i32, priority: i32) -> io::Result<()> {
     check(unsafe { libc::sched_setscheduler(0, policy, &parameters) })
 }
 
+/// Has the kernel kill this process when the thread that started it is gone.
+///
+/// Otherwise a server whose parent was killed would keep its CPU, and maybe spin there, for ever.
+pub(crate) fn die_with_parent() -> io::Result<()> {
+    // SAFETY: PR_SET_PDEATHSIG takes a signal number and touches no memory.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })
+}
+
 /// Raises the limit of open descriptors as far as permitted, up to `wanted`; the limit that holds.
 pub(crate) fn raise_nofile(wanted: u64) -> io::Result<u64> {
     let mut limit = libc::rlimit {
