@@ -136,8 +136,7 @@ impl Builder {
 
 fn default_spin() -> Spin {
     let runtimes = RUNTIMES.load(Ordering::Relaxed);
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    if processors < runtimes || cgroup::has_cpu_quota() {
+    if cgroup::processors() < runtimes || cgroup::has_cpu_quota() {
         Spin::Never
     } else {
         Spin::Adaptive

@@ -1,5 +1,6 @@
 //! Whether this process may use its processors as it likes.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -25,6 +26,34 @@ pub(super) fn has_cpu_quota() -> bool {
     })
 }
 
+/// On how many processors the threads of this process may run, taken together: one that was pinned
+/// says nothing of the others.
+pub(super) fn processors() -> usize {
+    let tasks = fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let masks = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+    let allowed: BTreeSet<usize> = masks.flat_map(|status| allowed(&status)).collect();
+    match allowed.len() {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        processors => processors,
+    }
+}
+
+/// The processors in the line `Cpus_allowed_list` of a status file: `0-3,8`.
+fn allowed(status: &str) -> Vec<usize> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let ranges = line.unwrap_or_default().trim().split(',');
+    let bounds = ranges.filter_map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    });
+    bounds.flatten().collect()
+}
+
 /// Looks at `file` in the group at `path` below `root` and in all above it.
 fn limited(root: &str, path: &str, file: &str, is_limit: impl Fn(&str) -> bool) -> bool {
     Path::new(path).ancestors().any(|group| {
@@ -37,6 +66,16 @@ fn limited(root: &str, path: &str, file: &str, is_limit: impl Fn(&str) -> bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_processors_of_a_status_file_are_read() {
+        assert_eq!(
+            allowed("Name:\tx\nCpus_allowed_list:\t0-2,5\n"),
+            [0, 1, 2, 5]
+        );
+        assert_eq!(allowed("Name:\tx\n"), []);
+        assert!(processors() >= 1);
+    }
 
     #[test]
     fn a_limit_is_found_in_a_group_above() {

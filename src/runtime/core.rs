@@ -101,6 +101,9 @@ impl Core {
             self.fire_timers();
         }
         self.driver.tend_buffers();
+        if self.driver.next_linger_ns().is_some() {
+            self.driver.expire(self.driver.now_ns());
+        }
         if !self.tasks.is_idle() {
             if self.driver.has_work() {
                 self.enter(Wait::No);
@@ -173,7 +176,6 @@ impl Core {
         self.enter(wait);
         let now = self.driver.now_ns();
         self.parked_ns.set(self.parked_ns.get() + (now - start));
-        self.driver.expire(now);
     }
 
     fn next_deadline_ns(&self) -> Option<u64> {

@@ -16,9 +16,6 @@ use super::{Instant, Sleep, sleep, sleep_until};
 /// The future is polled first: in a tie its output wins. A timer is made only if it is not ready at
 /// its first poll, and then lives in this future, without an allocation.
 ///
-/// For an operation of this crate its own `timeout` method is the better choice where there is one:
-/// it waits for the kernel's answer and gives the buffer back.
-///
 /// # Errors
 ///
 /// [`Elapsed`], which converts into an [`io::Error`] of kind `TimedOut`.
