@@ -31,8 +31,10 @@ fn rings_are_charged() -> bool {
 #[test]
 fn no_locked_memory_is_named_with_the_limit_and_the_fix() {
     alone(|| {
-        if !become_nobody() || !rings_are_charged() {
-            return println!("skipped: cannot become another user, or rings are not charged");
+        // Who may not become another user has no capability either.
+        let _ = become_nobody();
+        if !rings_are_charged() {
+            return println!("skipped: rings are not charged");
         }
         let before = descriptors();
         let error = Runtime::new().expect_err("no runtime");

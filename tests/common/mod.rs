@@ -24,7 +24,7 @@ const VARIABLE: &str = "CORERING_TEST_CHILD";
 /// A child that is not done by then is ended, and its test has failed.
 const CHILD_PATIENCE: Duration = Duration::from_secs(50);
 /// The same for a future.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 /// Plus the number of the process, a user that nobody is: its account of locked memory is empty.
 const NOBODY_AT_ALL: libc::uid_t = 1 << 24;
 
