@@ -147,25 +147,68 @@ fn a_dropped_stream_sends_what_was_committed() {
     });
 }
 
+/// How long the write of a dropped stream goes on.
+async fn lingering(stream: TcpStream, len: usize) -> f64 {
+    commit(&stream, vec![7; len]).await;
+    // A runtime that has slept has armed what wakes it.
+    sleep(Duration::from_millis(5)).await;
+    let in_flight = stats().unwrap().in_flight;
+    let start = Instant::now();
+    drop(stream);
+    until("it is given up", || stats().unwrap().in_flight < in_flight).await;
+    start.elapsed().as_secs_f64()
+}
+
+/// All at once: each of them takes that long.
 #[test]
 fn a_dropped_stream_gives_its_write_ten_seconds() {
+    thread::scope(|scope| {
+        scope.spawn(a_peer_that_does_not_read_gets_ten_seconds);
+        scope.spawn(a_peer_that_reads_slowly_does_not_get_more);
+        scope.spawn(a_core_that_never_sleeps_gives_no_more_either);
+    });
+}
+
+fn a_peer_that_does_not_read_gets_ten_seconds() {
     run(async {
         let (stream, mut peer) = pair_with_std().await;
-        commit(&stream, pattern(1, 8 << 20)).await;
-        // A runtime that has slept has armed what wakes it.
-        sleep(Duration::from_millis(5)).await;
-        let in_flight = stats().unwrap().in_flight;
-        let start = Instant::now();
-        drop(stream);
-        until("it is given up", || stats().unwrap().in_flight < in_flight).await;
-        let waited = start.elapsed().as_secs_f64();
+        let waited = lingering(stream, 8 << 20).await;
         assert!((9.9..12.0).contains(&waited), "{waited}");
         // What the kernel had taken arrives, and then the connection is over.
         peer.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut got = Vec::new();
         let _ = peer.read_to_end(&mut got);
         assert!(!got.is_empty() && got.len() < 8 << 20, "{}", got.len());
-        assert!(got == pattern(1, 8 << 20)[..got.len()]);
+    });
+}
+
+fn a_peer_that_reads_slowly_does_not_get_more() {
+    run(async {
+        let (stream, mut peer) = pair_with_std().await;
+        let reader = thread::spawn(move || {
+            let mut part = vec![0; 64 * 1024];
+            while matches!(peer.read(&mut part), Ok(n) if n > 0) {
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let waited = lingering(stream, 100 << 20).await;
+        assert!((9.9..12.0).contains(&waited), "{waited}");
+        drop(reader);
+    });
+}
+
+fn a_core_that_never_sleeps_gives_no_more_either() {
+    run(async {
+        let (stream, _peer) = pair_with_std().await;
+        let busy = corering::spawn(async {
+            loop {
+                thread::sleep(Duration::from_micros(200));
+                yield_now().await;
+            }
+        });
+        let waited = lingering(stream, 8 << 20).await;
+        assert!((9.9..12.0).contains(&waited), "{waited}");
+        busy.abort();
     });
 }
 

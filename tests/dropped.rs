@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use corering::buffers::IoBuf;
-use corering::net::{TcpListener, TcpStream};
+use corering::net::{TcpListener, TcpSocket, TcpStream};
 use corering::runtime::{Builder, stats};
 use corering::task::yield_now;
 use corering::time::sleep;
@@ -80,6 +80,10 @@ async fn drop_at<F: Future>(when: When, future: F, happens: impl FnOnce()) {
         }
     }
     happens();
+    if matches!(when, When::InFlight) {
+        // It comes while nobody waits.
+        turns(3).await;
+    }
 }
 
 #[test]
@@ -411,6 +415,23 @@ fn a_dropped_connect_leaves_nothing_behind() {
                 }
                 drop(connect);
                 until("the socket is closed", || descriptors() == before).await;
+            }
+        });
+    });
+}
+
+#[test]
+fn a_connect_that_fails_leaves_nothing_behind() {
+    common::alone(|| {
+        run(async {
+            // Bound, and not listening.
+            let socket = TcpSocket::new_v4().unwrap().bind(localhost()).unwrap();
+            let address = socket.local_addr().unwrap();
+            let before = descriptors();
+            for _ in 0..10 {
+                let refused = TcpStream::connect(address).await.unwrap_err();
+                assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+                assert_eq!(descriptors(), before);
             }
         });
     });

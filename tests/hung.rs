@@ -200,6 +200,15 @@ fn standard_error(body: impl FnOnce()) -> String {
     text
 }
 
+/// Rings that this process has.
+fn rings() -> usize {
+    let links = fs::read_dir("/proc/self/fd").expect("its descriptors");
+    let links = links.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    links
+        .filter(|link| link.to_string_lossy().contains("[io_uring]"))
+        .count()
+}
+
 #[test]
 fn a_runtime_that_ends_before_its_op_leaks_it_and_says_so() {
     alone(|| {
@@ -219,8 +228,9 @@ fn a_runtime_that_ends_before_its_op_leaks_it_and_says_so() {
         assert!(report.contains("corering: 1 operation"), "{report:?}");
         assert!(report.contains("leaked"), "{report:?}");
         assert_eq!(drops.load(Ordering::SeqCst), 0, "the kernel has the buffer");
+        assert_eq!(rings(), 1, "what the kernel may touch is there");
         watched.release();
-        // The ring is long closed, as far as the process is concerned, and now the kernel writes.
+        // Nobody waits for it any more, and now the kernel writes.
         let start = Instant::now();
         while watched.first_byte() == 0 {
             assert!(

@@ -32,7 +32,7 @@ struct Counted(Vec<u8>);
 impl Counted {
     fn new(len: usize) -> Counted {
         ALIVE.set(ALIVE.get() + 1);
-        Counted(vec![7; len])
+        Counted(vec![0; len])
     }
 }
 
@@ -304,25 +304,21 @@ fn a_runtime_ends_when_its_thread_does() {
 
 #[test]
 fn a_large_message_on_its_way_does_not_hold_up_the_end() {
+    const LEN: usize = 8 << 20;
+    let bytes = pattern(1, LEN);
     let runtime = Runtime::new().unwrap();
     let mut peer = runtime.block_on(async {
         let (stream, peer) = pair_with_std().await;
-        let mut write = Box::pin(stream.write_all(pattern(1, 16 << 20)));
+        let mut write = Box::pin(stream.write_all(bytes.clone()));
         assert!(poll_once(&mut write).await.is_none());
         yield_now().await;
         peer
     });
     let start = Instant::now();
     drop(runtime);
-    assert!(
-        start.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        start.elapsed()
-    );
+    let waited = start.elapsed();
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
     let mut got = Vec::new();
     let _ = peer.read_to_end(&mut got);
-    assert!(
-        got == pattern(1, 16 << 20)[..got.len()],
-        "what came is right"
-    );
+    assert!(got.len() < LEN && got == bytes[..got.len()]);
 }

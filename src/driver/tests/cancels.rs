@@ -168,15 +168,3 @@ fn a_committed_send_that_is_cut_short_goes_on() {
     assert_eq!(drops.count(), 1);
     drop(reader.join().unwrap());
 }
-
-#[test]
-fn a_send_that_is_given_up_does_not_go_on() {
-    let core = Core::new();
-    let drops = Drops::default();
-    let (socket, key, _peer) = half_sent(&core, &drops);
-    socket.gives_up.set(true);
-    core.cancel(key);
-    core.drain();
-    assert_eq!(socket.notes(), ["given up"]);
-    assert_eq!(drops.count(), 1);
-}

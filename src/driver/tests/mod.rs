@@ -200,8 +200,6 @@ struct Resource {
     waker: RefCell<Option<Waker>>,
     /// Items after which a multishot op has enough.
     enough: Cell<usize>,
-    /// Whether the rest of a send is not sent any more.
-    gives_up: Cell<bool>,
 }
 
 impl Resource {
@@ -214,7 +212,6 @@ impl Resource {
             leases: RefCell::default(),
             waker: RefCell::default(),
             enough: Cell::new(usize::MAX),
-            gives_up: Cell::new(false),
         })
     }
 
@@ -284,9 +281,6 @@ impl Sender for Resource {
     }
 
     fn go_on<T: Op>(&self, rest: T) {
-        if self.gives_up.get() {
-            return self.note("given up");
-        }
         self.note("goes on");
         self.driver.submit_detached(rest);
     }

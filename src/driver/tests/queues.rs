@@ -129,3 +129,54 @@ fn what_waits_for_room_in_the_queue_keeps_its_order() {
     io::Read::read_exact(&mut &peer, &mut got).unwrap();
     assert_eq!(got, expected);
 }
+
+#[test]
+fn what_the_kernel_does_not_take_is_kept_in_order() {
+    use crate::op::Send;
+    let core = Core::with_entries(2, 16);
+    let drops = Drops::default();
+    let (socket, peer) = Resource::pair(&core);
+    let send = |byte| {
+        core.submit_detached(Send::new(Rc::clone(&socket), vec![byte], true));
+    };
+    // A kernel without memory takes nothing, for as long as that lasts.
+    let ring = core.0.core.borrow_mut().ring.take();
+    (0..50).for_each(send);
+    let (mut idle, peers) = idle_reads(&core, &drops, 50);
+    for read in &mut idle {
+        assert!(poll(read).is_pending());
+    }
+    drop(idle);
+    for _ in 0..3 {
+        assert!(core.has_staged());
+        assert!(core.enter(Wait::No).is_err());
+    }
+    core.0.core.borrow_mut().ring = ring;
+    (50..100).for_each(send);
+    core.drain();
+    assert_eq!(drops.count(), 50, "no cancel was lost");
+    assert!(peers.iter().all(ends));
+    let mut got = vec![0; 100];
+    io::Read::read_exact(&mut &peer, &mut got).unwrap();
+    assert!(got.iter().copied().eq(0..100), "{got:?}");
+}
+
+#[test]
+fn a_cancel_that_the_kernel_does_not_take_is_kept() {
+    let core = Core::with_entries(2, 16);
+    let drops = Drops::default();
+    let (mut idle, _peers) = idle_reads(&core, &drops, 50);
+    for read in &mut idle {
+        assert!(poll(read).is_pending());
+    }
+    core.turn();
+    let ring = core.0.core.borrow_mut().ring.take();
+    drop(idle);
+    for _ in 0..3 {
+        assert!(core.has_staged());
+        assert!(core.enter(Wait::No).is_err());
+    }
+    core.0.core.borrow_mut().ring = ring;
+    core.drain();
+    assert_eq!(drops.count(), 50);
+}

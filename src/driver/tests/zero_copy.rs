@@ -87,7 +87,7 @@ fn a_dropped_future_leaves_its_buffer_until_the_notification() {
 }
 
 #[test]
-fn an_error_comes_without_a_notification() {
+fn a_send_that_fails_gives_its_buffer_back() {
     let core = Core::new();
     let drops = Drops::default();
     // A Unix socket cannot send without a copy.

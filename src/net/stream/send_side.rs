@@ -93,6 +93,8 @@ impl Socket {
     pub(super) fn linger(&self) {
         let busy = self.send.borrow().busy;
         if let Some(key) = self.last_send.get().filter(|_| busy) {
+            // Once: a send that is cancelled after a part of it reports the part, and its rest
+            // must not get as much time again.
             if self.gives_up_ns.get() == 0 {
                 self.gives_up_ns.set(self.driver.now_ns() + LINGER_NS);
             }
@@ -142,11 +144,6 @@ impl Sender for Socket {
     }
 
     fn go_on<T: Op>(&self, rest: T) {
-        let deadline = self.gives_up_ns.get();
-        if deadline != 0 && deadline <= self.driver.now_ns() {
-            // A send that is cancelled after a part of it reports the part, and not the cancel.
-            return self.sent(&Err(io::Error::from_raw_os_error(libc::ECANCELED)));
-        }
         if let Some(key) = self.driver.submit_detached(rest) {
             self.last_send.set(Some(key));
             if self.handles.get() == Handles::None {
