@@ -24,7 +24,7 @@ case ${1:-} in
         # asks rustc, the others count on milliseconds.
         cargo test --no-run --package corering --target $target --lib --tests 2>&1 |
             tee /dev/stderr | sed -n 's/^ *Executable .*(\(.*\))$/\1/p' |
-            grep -E "/(corering|panics|resets|tcp|wakers)-" |
+            grep -E "/(corering|resets|tcp|wakers)-" |
             sed "/\/corering-/s/$/ --skip ring::tests::lend --skip time::tests --skip overflows/"
         ;;
     *) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
