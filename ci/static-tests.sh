@@ -25,7 +25,8 @@ case ${1:-} in
         cargo test --no-run --package corering --target $target --lib --tests 2>&1 |
             tee /dev/stderr | sed -n 's/^ *Executable .*(\(.*\))$/\1/p' |
             grep -E "/(corering|resets|tcp|wakers)-" |
-            sed "/\/corering-/s/$/ --skip ring::tests::lend --skip time::tests --skip overflows/"
+            sed "/\/corering-/s/$/ --skip ring::tests::lend --skip time::tests --skip overflows/
+                /\/wakers-/s/$/ --skip sleeps/"
         ;;
     *) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
 esac
