@@ -4,7 +4,7 @@ mod common;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::rc::Rc;
 use std::thread;
@@ -115,11 +115,8 @@ async fn hoard(count: usize, message: &[u8]) -> (Hoard, Vec<StdStream>) {
             }
         });
     }
-    let copies = clients
-        .iter()
-        .map(|client| client.try_clone().expect("a copy"));
-    let writers: Vec<_> = copies.collect();
-    let bytes = message.to_vec();
+    let writers: io::Result<Vec<_>> = clients.iter().map(StdStream::try_clone).collect();
+    let (writers, bytes) = (writers.expect("copies"), message.to_vec());
     let sender = thread::spawn(move || {
         for mut writer in writers {
             writer.write_all(&bytes).expect("it is received");
@@ -127,13 +124,9 @@ async fn hoard(count: usize, message: &[u8]) -> (Hoard, Vec<StdStream>) {
     });
     let total = count * message.len();
     let all = || {
-        total
-            == held
-                .borrow()
-                .iter()
-                .flatten()
-                .map(|lease| lease.len())
-                .sum()
+        let held = held.borrow();
+        let lengths = held.iter().flatten().map(|lease| lease.len());
+        lengths.sum::<usize>() == total
     };
     until("all is held", all).await;
     sender.join().expect("it has sent all");
@@ -160,7 +153,7 @@ fn a_slow_reader_harms_none_of_a_thousand_fast_ones() {
             let (read, done) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
             let writer = thread::spawn({
                 let mut peer = peer.try_clone().unwrap();
-                move || peer.write_all(&pattern(9, 64 << 20)).is_err()
+                move || peer.write_all(&vec![9; 64 << 20]).is_err()
             });
             let reader = spawn({
                 let (read, done) = (Rc::clone(&read), Rc::clone(&done));
@@ -171,6 +164,7 @@ fn a_slow_reader_harms_none_of_a_thousand_fast_ones() {
                     }
                 }
             });
+            until("the slow one has begun", || read.get() > 0).await;
             let beside = cost(echoes(address, FAST, 2, 512)).await;
             done.set(true);
             reader.await.unwrap();

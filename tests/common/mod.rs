@@ -84,7 +84,8 @@ fn block_all_signals() {
 /// Runs `future` on a runtime of its own, for a limited time.
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = Runtime::new().expect("a runtime");
-    runtime.block_on(async { timeout(PATIENCE, future).await.expect("done in time") })
+    let done = runtime.block_on(async { timeout(PATIENCE, future).await });
+    done.unwrap_or_else(|_| panic!("not done after {PATIENCE:?}: {:?}", runtime.stats()))
 }
 
 /// Waits until `condition` holds.
@@ -146,10 +147,27 @@ pub(crate) async fn read_exactly(stream: &TcpStream, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Bytes that differ from place to place, and between seeds.
+/// Bytes that differ from place to place, and between seeds. Quick to make without optimisation.
 pub(crate) fn pattern(seed: u32, len: usize) -> Vec<u8> {
     let mix = |i: u32| i.wrapping_add(seed).wrapping_mul(2_654_435_761) >> 13;
-    (0..len as u32).map(|i| mix(i) as u8).collect()
+    // No power of two, so that what is misplaced by one does not look the same.
+    let piece: Vec<_> = (0..997).map(|i| mix(i) as u8).collect();
+    let mut bytes = vec![0; len];
+    for (number, part) in (0..).zip(bytes.chunks_mut(piece.len())) {
+        part.copy_from_slice(&piece[..part.len()]);
+        let place = mix(number).to_le_bytes();
+        let marked = part.len().min(place.len());
+        part[..marked].copy_from_slice(&place[..marked]);
+    }
+    bytes
+}
+
+/// Whether buffers of the ring are larger than a large message: since Linux 6.12.
+pub(crate) fn buffers_are_large() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("its version");
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0);
+    (number(), number()) >= (6, 12)
 }
 
 /// The errno of a result that has to be an error.
