@@ -66,7 +66,7 @@ fn a_runtime_that_is_short_of_locked_memory_is_smaller_or_says_why_there_is_none
         }
         let mut built = 0;
         // The smallest ring takes 12 KiB, a default one 52; buffer rings come on top.
-        for limit in [8, 12, 16, 52, 64] {
+        for limit in [8, 12, 28, 52, 80] {
             set_limit(libc::RLIMIT_MEMLOCK, limit * 1024);
             match Runtime::new() {
                 Ok(runtime) => {
