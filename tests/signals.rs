@@ -127,24 +127,6 @@ fn a_core_that_sleeps_is_not_held_up_or_kept_busy_by_signals() {
                 "{round}: woken after {slept:?}"
             );
         }
-        let path = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        run(async {
-            let bytes = pattern(3, 1 << 20);
-            let file = corering::fs::File::create(path.path().join("file"))
-                .await
-                .unwrap();
-            for round in 0..20 {
-                let (written, _) = file.write_at(bytes.clone(), round << 20).await;
-                assert_eq!(written.unwrap(), 1 << 20);
-                file.sync_data().await.unwrap();
-            }
-            let file = corering::fs::File::open(path.path().join("file"))
-                .await
-                .unwrap();
-            let (read, copy) = file.read_at(vec![0; 1 << 20], 7 << 20).await;
-            assert_eq!(read.unwrap(), 1 << 20);
-            assert!(copy == bytes);
-        });
         assert!(ALARMS.load(Ordering::Relaxed) > 100);
     });
 }
