@@ -160,29 +160,26 @@ fn a_slow_reader_harms_none_of_a_thousand_fast_ones() {
                 async move {
                     while !done.get() {
                         read.set(read.get() + stream.recv().await.unwrap().unwrap().len());
-                        sleep(Duration::from_millis(5)).await;
+                        sleep(Duration::from_millis(50)).await;
                     }
                 }
             });
             until("the slow one has begun", || read.get() > 0).await;
             let beside = cost(echoes(address, FAST, 2, 512)).await;
+            sleep(Duration::from_millis(200)).await;
+            // The writer's own bytes are 64 MiB.
+            let grown = resident().saturating_sub(before) / MIB;
+            assert!(grown < 64 + 24, "{grown} MiB for one connection");
             done.set(true);
             reader.await.unwrap();
             let _ = peer.shutdown(std::net::Shutdown::Both);
             assert!(writer.join().unwrap(), "the writer was held up");
-            assert!(
-                read.get() > 0 && read.get() < 48 << 20,
-                "{} bytes",
-                read.get()
-            );
+            assert!(read.get() < 48 << 20, "{} bytes", read.get());
             // It costs what it reads; a fast one that is starved would wait for ever.
             assert!(
                 beside < 3 * alone,
                 "{alone:?} alone, {beside:?} beside a slow one"
             );
-            // The writer's own bytes are 64 MiB.
-            let grown = resident().saturating_sub(before) / MIB;
-            assert!(grown < 64 + 24, "{grown} MiB for one connection");
         });
     });
 }
