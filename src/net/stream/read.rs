@@ -58,6 +58,7 @@ impl<'a, B: IoBufMut> Read<'a, B> {
         let mut out = Fill::new(&mut buf);
         let mut side = socket.recv.borrow_mut();
         let end = side.ended().filter(|_| side.head().is_none());
+        let room = out.room();
         while out.room() > 0
             && let Some(mut lease) = side.pop()
         {
@@ -67,6 +68,8 @@ impl<'a, B: IoBufMut> Read<'a, B> {
                 side.unpop(lease);
             }
         }
+        // Where buffers are small a large message comes in several of them.
+        side.direct |= room - out.room() >= DIRECT_FROM;
         socket.taken(side, &mut self.place);
         // Tells the buffer its length, which is user code.
         let n = out.finish();

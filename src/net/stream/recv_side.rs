@@ -28,8 +28,9 @@ use crate::ring::{Cqe, Fd};
 const HIGH_MARK: usize = 256 * 1024;
 /// Bytes in the inbox below which it is armed again.
 const LOW_MARK: usize = 64 * 1024;
-/// A receive that brought this much makes the stream read straight into the caller's buffer, if
-/// that has as much room: a copy costs more than arming a receive for each message.
+/// A receive, or a read of the inbox, that brought this much makes the stream read straight into
+/// the caller's buffer, if that has as much room: a copy costs more than arming a receive for each
+/// message.
 pub(super) const DIRECT_FROM: usize = 8 * 1024;
 /// A direct read that brought less ends that again.
 const DIRECT_UNTIL: i32 = 4 * 1024;
