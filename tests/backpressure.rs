@@ -13,7 +13,7 @@ use corering::runtime::stats;
 use corering::time::sleep;
 use socket2::SockRef;
 
-use common::{pair_with_std, pattern, read_exactly, run};
+use common::{asleep_once, pair_with_std, pattern, read_exactly, run};
 
 /// At this much in the inbox the receive is cancelled.
 const HIGH_MARK: usize = 256 * 1024;
@@ -49,8 +49,7 @@ async fn armed() -> (TcpStream, std::net::TcpStream) {
         .unwrap();
     peer.write_all(b"!").unwrap();
     stream.fill_buf().await.unwrap();
-    // A runtime that has slept has armed what wakes it.
-    sleep(Duration::from_millis(2)).await;
+    asleep_once().await;
     assert_eq!(stats().unwrap().in_flight, 2);
     (stream, peer)
 }

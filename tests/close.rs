@@ -13,7 +13,9 @@ use corering::task::yield_now;
 use corering::time::sleep;
 use futures_lite::future::poll_once;
 
-use common::{alone, descriptors, errno, localhost, pair_with_std, pattern, run, until};
+use common::{
+    alone, asleep_once, descriptors, errno, localhost, pair_with_std, pattern, run, until,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -51,7 +53,7 @@ fn a_close_ends_the_receive_and_the_descriptor() {
         run(async {
             let (stream, mut peer) = pair_with_std().await;
             assert!(poll_once(stream.recv()).await.is_none());
-            sleep(Duration::from_millis(2)).await;
+            asleep_once().await;
             let (open, in_flight) = (descriptors(), stats().unwrap().in_flight);
             assert!(stream.close().await.unwrap().is_empty());
             assert_eq!(descriptors(), open - 1, "closed when it says so");
@@ -150,8 +152,6 @@ fn a_dropped_stream_sends_what_was_committed() {
 /// How long the write of a dropped stream goes on.
 async fn lingering(stream: TcpStream, len: usize) -> f64 {
     commit(&stream, vec![7; len]).await;
-    // A runtime that has slept has armed what wakes it.
-    sleep(Duration::from_millis(5)).await;
     let in_flight = stats().unwrap().in_flight;
     let start = Instant::now();
     drop(stream);
@@ -172,6 +172,7 @@ fn a_dropped_stream_gives_its_write_ten_seconds() {
 fn a_peer_that_does_not_read_gets_ten_seconds() {
     run(async {
         let (stream, mut peer) = pair_with_std().await;
+        asleep_once().await;
         let waited = lingering(stream, 8 << 20).await;
         assert!((9.9..12.0).contains(&waited), "{waited}");
         // What the kernel had taken arrives, and then the connection is over.
@@ -185,6 +186,7 @@ fn a_peer_that_does_not_read_gets_ten_seconds() {
 fn a_peer_that_reads_slowly_does_not_get_more() {
     run(async {
         let (stream, mut peer) = pair_with_std().await;
+        asleep_once().await;
         let reader = thread::spawn(move || {
             let mut part = vec![0; 64 * 1024];
             while matches!(peer.read(&mut part), Ok(n) if n > 0) {
@@ -200,6 +202,7 @@ fn a_peer_that_reads_slowly_does_not_get_more() {
 fn a_core_that_never_sleeps_gives_no_more_either() {
     run(async {
         let (stream, _peer) = pair_with_std().await;
+        asleep_once().await;
         let busy = corering::spawn(async {
             loop {
                 thread::sleep(Duration::from_micros(200));

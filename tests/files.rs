@@ -16,7 +16,7 @@ use futures_lite::future::{poll_once, zip};
 use futures_util::future::join_all;
 use tempfile::TempDir;
 
-use common::{alone, descriptors, errno, pattern, run, until};
+use common::{alone, asleep_once, descriptors, errno, pattern, run, until};
 
 /// A folder on disk.
 fn folder() -> TempDir {
@@ -186,14 +186,13 @@ fn a_write_of_a_dropped_file_runs_to_its_end() {
 
 /// Submits a write that fails, and drops its future before or after it has failed.
 async fn drop_a_failing_write(file: &File, completed: bool) {
+    asleep_once().await;
+    let in_flight = || stats().unwrap().in_flight;
+    let before = in_flight();
     let mut write = Box::pin(file.write_at("text", 0));
     assert!(poll_once(&mut write).await.is_none());
     if completed {
-        let in_flight = stats().unwrap().in_flight;
-        for _ in 0..20 {
-            yield_now().await;
-        }
-        assert!(stats().unwrap().in_flight <= in_flight);
+        until("it has failed", || in_flight() == before).await;
     }
     drop(write);
 }

@@ -10,10 +10,9 @@ use std::time::Duration;
 use corering::net::OwnedReadHalf;
 use corering::runtime::stats;
 use corering::task::yield_now;
-use corering::time::sleep;
 use futures_lite::future::poll_once;
 
-use common::{errno, pair_with_std, pattern, run, until};
+use common::{asleep_once, errno, pair_with_std, pattern, run, until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -125,8 +124,7 @@ fn dropping_the_read_half_ends_its_receive_and_writing_goes_on() {
         let (stream, mut peer) = pair_with_std().await;
         let (read, write) = stream.into_split();
         assert!(poll_once(read.recv()).await.is_none());
-        // A runtime that has slept has armed what wakes it.
-        sleep(Duration::from_millis(2)).await;
+        asleep_once().await;
         let armed = stats().unwrap().in_flight;
         drop(read);
         until("the receive has ended", || {

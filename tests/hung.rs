@@ -6,10 +6,9 @@
 
 mod common;
 
-use std::fs::{self, File as Plain};
-use std::io;
+use std::fs;
+use std::io::{self, Seek};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -185,9 +184,7 @@ fn a_read_that_hangs_keeps_its_buffer_until_it_ends() {
 
 /// What `body` and the library write to standard error.
 fn standard_error(body: impl FnOnce()) -> String {
-    let path =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("stderr-{}", std::process::id()));
-    let file = Plain::create(&path).expect("a file");
+    let mut file = tempfile::tempfile().expect("a file");
     // SAFETY: no call takes a pointer. The process has but this thread.
     let before = unsafe { libc::dup(2) };
     // SAFETY: as above.
@@ -195,9 +192,8 @@ fn standard_error(body: impl FnOnce()) -> String {
     body();
     // SAFETY: as above.
     unsafe { libc::dup2(before, 2) };
-    let text = fs::read_to_string(&path).expect("text");
-    fs::remove_file(&path).expect("it is ours");
-    text
+    file.rewind().expect("a file");
+    io::read_to_string(file).expect("text")
 }
 
 /// Rings that this process has.

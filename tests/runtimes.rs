@@ -95,6 +95,7 @@ fn futures_dropped_in_the_other_runtime_lose_nothing() {
         assert!(got == message, "{seed}");
     }
     turn(&one);
+    // A receive that is armed, and in either the wait for wake-ups.
     assert!(one.stats().in_flight <= 2);
     assert!(other.stats().in_flight <= 1);
 }

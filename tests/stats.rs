@@ -13,7 +13,7 @@ use corering::task::yield_now;
 use corering::time::sleep;
 use futures_lite::future::poll_once;
 
-use common::{alone, pair_with_std, process_cpu, run};
+use common::{alone, asleep_once, pair_with_std, process_cpu, run};
 
 fn now() -> Stats {
     stats().expect("inside a runtime")
@@ -22,6 +22,7 @@ fn now() -> Stats {
 #[test]
 fn every_op_is_counted_on_its_way() {
     run(async {
+        asleep_once().await;
         let before = now();
         nop().await.unwrap();
         let after = now();
@@ -69,12 +70,13 @@ fn buffers_are_counted_while_they_are_held() {
         assert_eq!(before.buffers_free, before.buffers);
         let mut held = Vec::new();
         while now().buffers_free == before.buffers {
-            peer.write_all(&[1; 8192]).unwrap();
+            peer.write_all(&[1; 4096]).unwrap();
             held.push(stream.recv().await.unwrap().unwrap());
             assert!(held.len() < 1_000, "no buffer is ever used up");
         }
         held.clear();
-        assert_eq!(now().buffers_free, before.buffers);
+        // There may be more of them now.
+        assert_eq!(now().buffers_free, now().buffers);
         assert_eq!(now().enobufs, 0);
     });
 }

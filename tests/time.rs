@@ -79,8 +79,8 @@ fn a_timeout_ends_what_takes_too_long_and_loses_no_byte() {
 fn a_result_beats_its_timer() {
     run(async {
         let (stream, mut peer) = pair_with_std().await;
-        for _ in 0..20 {
-            let mut waiting = Box::pin(timeout(2 * MS, stream.recv()));
+        for _ in 0..5 {
+            let mut waiting = Box::pin(timeout(50 * MS, stream.recv()));
             assert!(
                 futures_lite::future::poll_once(&mut waiting)
                     .await
@@ -89,7 +89,7 @@ fn a_result_beats_its_timer() {
             yield_now().await;
             peer.write_all(b"x").unwrap();
             // Both are due when the core looks again.
-            thread::sleep(4 * MS);
+            thread::sleep(60 * MS);
             let got = waiting.await.expect("the bytes were there in time");
             assert_eq!(&*got.unwrap().unwrap(), b"x");
         }

@@ -17,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use corering::net::{TcpListener, TcpStream};
+use corering::runtime::stats;
 use corering::time::{sleep, timeout};
 use corering::{Runtime, spawn};
 
@@ -95,6 +96,13 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
         sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// Waits until the runtime has slept: from then on it has one more op in flight, which ends its
+/// sleep when another thread wants that.
+pub(crate) async fn asleep_once() {
+    let parked = || stats().expect("inside a runtime").parked;
+    until("it has slept", || !parked().is_zero()).await;
 }
 
 pub(crate) fn localhost() -> SocketAddr {
