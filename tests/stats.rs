@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use corering::Runtime;
@@ -13,7 +13,7 @@ use corering::task::yield_now;
 use corering::time::sleep;
 use futures_lite::future::poll_once;
 
-use common::{alone, asleep_once, pair_with_std, process_cpu, run};
+use common::{alone, asleep_once, pair_with_std, process_cpu, run, until};
 
 fn now() -> Stats {
     stats().expect("inside a runtime")
@@ -78,6 +78,22 @@ fn buffers_are_counted_while_they_are_held() {
         // There may be more of them now.
         assert_eq!(now().buffers_free, now().buffers);
         assert_eq!(now().enobufs, 0);
+    });
+}
+
+#[test]
+fn buffers_grow_before_what_they_hold_is_copied() {
+    run(async {
+        let before = now().buffers;
+        let mut pairs = Vec::new();
+        for _ in 0..32 {
+            let (stream, mut peer) = pair_with_std().await;
+            peer.write_all(&[1; 64 * 1024]).unwrap();
+            // It is received from now on, and nobody takes it.
+            drop(poll_once(stream.recv()).await);
+            pairs.push((stream, peer));
+        }
+        until("there are more buffers", || now().buffers > before).await;
     });
 }
 
@@ -157,6 +173,31 @@ fn a_spin_is_counted_and_never_means_never() {
         assert_eq!(stats.spun >= 4 * limit, spins, "{stats:?}");
         assert!(stats.parked >= 4 * limit, "{stats:?}");
     }
+}
+
+#[test]
+fn a_request_that_is_spun_for_costs_two_enters() {
+    const REQUESTS: u64 = 500;
+    let builder = Builder::new().spin(Spin::Always);
+    let runtime = builder.spin_limit(Duration::from_secs(10)).build().unwrap();
+    let enters = runtime.block_on(async {
+        let (stream, mut peer) = pair_with_std().await;
+        let client = std::thread::spawn(move || {
+            for _ in 0..REQUESTS {
+                peer.write_all(&[7; 64]).unwrap();
+                peer.read_exact(&mut [0; 64]).unwrap();
+            }
+        });
+        let before = now().enters;
+        for _ in 0..REQUESTS {
+            let lease = stream.recv().await.unwrap().unwrap();
+            stream.write_all(lease).await.0.unwrap();
+        }
+        let enters = now().enters - before;
+        client.join().unwrap();
+        enters
+    });
+    assert!(enters <= 2 * REQUESTS + 10, "{enters} enters");
 }
 
 #[test]

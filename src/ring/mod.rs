@@ -144,7 +144,7 @@ impl Ring {
         }
     }
 
-    /// Whether an enter would bring something: what to spin on.
+    /// Whether there is something to reap, now or after an enter: what to spin on.
     ///
     /// Exact once [`pop`](Ring::pop) has returned `None`; before that it may say yes for
     /// completions already popped.
@@ -152,6 +152,14 @@ impl Ring {
     pub(crate) fn has_work(&self) -> bool {
         match &self.kernel {
             Kernel::Uring(uring) => uring.has_work(),
+        }
+    }
+
+    /// Whether the kernel holds something back until it is entered.
+    #[inline]
+    pub(crate) fn needs_enter(&self) -> bool {
+        match &self.kernel {
+            Kernel::Uring(uring) => uring.needs_enter(),
         }
     }
 

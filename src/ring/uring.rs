@@ -113,7 +113,12 @@ impl Uring {
 
     #[inline]
     pub(super) fn has_work(&self) -> bool {
-        !self.cq_status.is_empty() || self.sq.taskrun() || self.sq.cq_overflow()
+        !self.cq_status.is_empty() || self.needs_enter()
+    }
+
+    #[inline]
+    pub(super) fn needs_enter(&self) -> bool {
+        self.sq.taskrun() || self.sq.cq_overflow()
     }
 
     #[inline]

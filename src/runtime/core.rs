@@ -105,7 +105,7 @@ impl Core {
             self.driver.expire(self.driver.now_ns());
         }
         if !self.tasks.is_idle() {
-            if self.driver.has_work() {
+            if self.driver.needs_enter() {
                 self.enter(Wait::No);
             }
         } else if !self.spin() {
@@ -149,7 +149,7 @@ impl Core {
         }
         self.spun_ns.set(self.spun_ns.get() + (now - start));
         self.spinner.spun(found);
-        if found && self.driver.has_completions() {
+        if self.driver.needs_enter() {
             self.enter(Wait::No);
         }
         found

@@ -89,14 +89,15 @@ fn deferred_work_is_announced_without_a_system_call() {
     let event = sys::eventfd().unwrap();
     ring.push(&poll(&event, 1)).unwrap();
     let _ = ring.enter(Wait::No).unwrap();
-    assert!(!ring.has_work());
+    assert!(!ring.has_work() && !ring.needs_enter());
     event.eventfd_write();
     assert!(
-        ring.has_work(),
+        ring.has_work() && ring.needs_enter(),
         "the kernel says that there is something to run"
     );
     assert!(ring.pop().is_none(), "it runs in enter only");
     let _ = ring.enter(Wait::No).unwrap();
+    assert!(ring.has_work() && !ring.needs_enter(), "it is here");
     assert_eq!(ring.pop().unwrap().user_data, 1);
 }
 
