@@ -227,13 +227,16 @@ impl Driver {
         self.starved.borrow_mut().push_back(resource);
     }
 
-    /// Adds buffers if there are few, and lets resources go on that found none, if there may be
-    /// some now. Called once a turn.
+    /// Whether what was received should be copied, so that its buffer goes back to the kernel.
+    /// Copying costs more than new buffers, so it comes after the ring has grown as far as it may.
+    #[inline]
+    pub(crate) fn is_short_of_buffers(&self) -> bool {
+        self.buffers.is_low() && !multi::grow(&self.buffers)
+    }
+
+    /// Lets resources go on that found no buffer, if there may be some now. Called once a turn.
     #[inline]
     pub(crate) fn tend_buffers(&self) {
-        if self.buffers.is_low() {
-            multi::grow(&self.buffers);
-        }
         if !self.starved.borrow().is_empty() {
             self.resume_starved();
         }
@@ -261,14 +264,14 @@ impl Driver {
         self.spare_bytes.set(self.spare_bytes.get() + len);
     }
 
-    /// Whether an enter would submit something, or bring something.
+    /// Whether an enter would submit something, or bring something that is not there yet.
     #[inline]
-    pub(crate) fn has_work(&self) -> bool {
+    pub(crate) fn needs_enter(&self) -> bool {
         let core = self.core.borrow();
-        core.has_staged() || core.ring.as_ref().is_some_and(Ring::has_work)
+        core.has_staged() || core.ring.as_ref().is_some_and(Ring::needs_enter)
     }
 
-    /// Whether the kernel has something for us. Cheap, for spinning.
+    /// Whether there is something to reap, or would be after an enter. Cheap, for spinning.
     #[inline]
     pub(crate) fn has_completions(&self) -> bool {
         self.core.borrow().ring.as_ref().is_some_and(Ring::has_work)

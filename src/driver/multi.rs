@@ -102,7 +102,7 @@ struct Shape {
 /// Incremental buffers: the kernel fills each bit by bit, so their size need not fit the messages.
 const INCREMENTAL: Shape = Shape {
     step: 16,
-    max: 128,
+    max: 256,
     size: 64 * 1024,
 };
 /// Plain buffers: one for each receive, however short.
@@ -147,18 +147,19 @@ pub(crate) fn provide_buffers(ring: &mut Ring) -> io::Result<Rc<BufRing>> {
     Ok(buffers)
 }
 
-/// Gives a ring that runs low more buffers, up to its limit. Without memory it stays as it is.
+/// Gives a ring that runs low more buffers. False at its limit, and without memory.
 #[cold]
-pub(super) fn grow(buffers: &BufRing) {
+pub(super) fn grow(buffers: &BufRing) -> bool {
     let Shape { step, max, size } = *Shape::of(buffers.is_incremental());
     if buffers.capacity() + u32::from(step) > u32::from(max) {
-        return;
+        return false;
     }
     let Ok(data) = Pages::new(usize::from(step) * size as usize) else {
-        return;
+        return false;
     };
     // SAFETY: the pages are fresh and long enough, and live as long as the ring.
     unsafe { buffers.grow(start_of(&data), Box::new(data), step) };
+    true
 }
 
 fn start_of(pages: &Pages) -> NonNull<u8> {

@@ -432,7 +432,7 @@ impl Receiver for Socket {
                 side.nonempty = cqe.sock_nonempty();
                 side.push(lease);
                 // The kernel must not run out of buffers because somebody reads slowly.
-                if self.driver.buffers().is_low() {
+                if self.driver.is_short_of_buffers() {
                     side.copy_out();
                 }
                 if side.bytes >= side.high_mark() {
