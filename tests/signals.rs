@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use corering::fs::File;
 use corering::net::{TcpListener, TcpStream};
 use corering::signal::ctrl_c;
 use corering::task::yield_now;
@@ -128,6 +129,32 @@ fn a_core_that_sleeps_is_not_held_up_or_kept_busy_by_signals() {
             );
         }
         assert!(ALARMS.load(Ordering::Relaxed) > 100);
+    });
+}
+
+#[test]
+fn files_are_written_under_a_thousand_signals_a_second() {
+    alone(|| {
+        interrupt_a_thousand_times_a_second();
+        let path = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        run(async {
+            let bytes = pattern(3, 1 << 20);
+            let file = File::create(path.path().join("file")).await.unwrap();
+            for round in 0..20 {
+                let (written, _) = file.write_at(bytes.clone(), round << 20).await;
+                assert_eq!(written.unwrap(), 1 << 20);
+                file.sync_data().await.unwrap();
+            }
+            // Each needs a worker of the kernel's, which a signal keeps from being started.
+            for _ in 0..2_000 {
+                File::open(path.path().join("file")).await.unwrap();
+            }
+            let file = File::open(path.path().join("file")).await.unwrap();
+            let (read, copy) = file.read_at(vec![0; 1 << 20], 7 << 20).await;
+            assert_eq!(read.unwrap(), 1 << 20);
+            assert!(copy == bytes);
+        });
+        assert!(ALARMS.load(Ordering::Relaxed) > 10);
     });
 }
 

@@ -15,6 +15,7 @@
 //! 4. What does not fit into the SQ is kept, in order, and goes first: cancels too.
 
 pub(crate) mod budget;
+mod erased;
 mod key;
 mod multi;
 mod op;
@@ -38,7 +39,7 @@ pub(crate) use self::key::Key;
 pub(crate) use self::multi::{MultiOp, provide_buffers};
 pub(crate) use self::op::{Op, Submit, Ticket, copied, filled};
 pub(crate) use self::slot::Item;
-use self::slot::{Abandoned, Effect, Orphan, Slots};
+use self::slot::{Abandoned, Effect, Slots};
 use crate::ring::{self, Clock, Cqe, RawSqe, Ring, Wait};
 
 /// Set in the `user_data` of a cancel, next to the key of its target.
@@ -305,7 +306,7 @@ impl Driver {
         let before = self.core.borrow().counts.cqes;
         loop {
             let mut core = self.core.borrow_mut();
-            let (waker, orphan) = loop {
+            let (key, cqe, effect) = loop {
                 let Some(cqe) = core.ring.as_mut().and_then(Ring::pop) else {
                     return (core.counts.cqes - before) as usize;
                 };
@@ -315,18 +316,62 @@ impl Driver {
                     continue;
                 }
                 let key = Key::from_user_data(cqe.user_data);
-                match core.slots.complete(key, cqe, &self.buffers, &mut own) {
-                    None => {}
-                    Some(Effect::Wake(waker)) => break (Some(waker), None),
-                    Some(Effect::Stop(waker)) => {
-                        core.cancel(key);
-                        break (waker, None);
-                    }
-                    Some(Effect::Ended(waker)) => break (waker, Some(core.slots.remove(key))),
+                let effect = core.slots.complete(key, cqe, &self.buffers, &mut own);
+                if let Some(effect) = effect {
+                    break (key, cqe, effect);
                 }
             };
             drop(core);
-            act(waker, orphan);
+            self.act(key, cqe, effect);
+        }
+    }
+
+    /// Does what a completion asks for. A panic in it is reported and goes no further: the op has
+    /// ended and the core goes on.
+    #[cold]
+    fn act(&self, key: Key, cqe: Cqe, effect: Effect) {
+        let (waker, orphan) = match effect {
+            Effect::Wake(waker) => (Some(waker), None),
+            Effect::Stop(waker) => {
+                self.cancel(key);
+                (waker, None)
+            }
+            Effect::Ended(waker) => (waker, Some(self.core.borrow_mut().slots.remove(key))),
+            Effect::Again => return self.again(key, cqe),
+        };
+        // The panic's message has been printed by the hook.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(orphan) = orphan {
+                orphan.finish();
+            }
+        }));
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }));
+    }
+
+    /// Submits an op again that the kernel has given up by itself. If that cannot be, it has ended
+    /// with `cqe`.
+    #[cold]
+    fn again(&self, key: Key, cqe: Cqe) {
+        let mut core = self.core.borrow_mut();
+        if !core.closing {
+            let refill = core.slots.refill(key);
+            drop(core);
+            // The op of a buffer that panics when it is asked where it is ends here.
+            let sqe = catch_unwind(AssertUnwindSafe(|| refill.sqe()));
+            core = self.core.borrow_mut();
+            if let Ok(sqe) = sqe {
+                return core.push(&sqe);
+            }
+        }
+        core.slots.set_cancelled(key);
+        let effect = core.slots.complete(key, cqe, &self.buffers, Err);
+        drop(core);
+        if let Some(effect) = effect {
+            self.act(key, cqe, effect);
         }
     }
 
@@ -382,6 +427,7 @@ impl Core {
 
     fn cancel(&mut self, key: Key) {
         if self.slots.is_in_flight(key) {
+            self.slots.set_cancelled(key);
             self.cancels.push_back(key);
             self.counts.cancels += 1;
         }
@@ -448,21 +494,4 @@ impl Core {
 fn submit(queue: &mut Ring, counts: &mut Counts) -> bool {
     counts.enters += 1;
     matches!(queue.submit(), Ok(ring::Entered::Done))
-}
-
-/// Runs what a completion asks for. A panic in it is reported and goes no further: the op has ended
-/// and the core goes on.
-#[cold]
-fn act(waker: Option<Waker>, orphan: Option<Orphan>) {
-    // The panic's message has been printed by the hook.
-    let _ = catch_unwind(AssertUnwindSafe(|| {
-        if let Some(orphan) = orphan {
-            orphan.finish();
-        }
-    }));
-    let _ = catch_unwind(AssertUnwindSafe(|| {
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }));
 }

@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use corering_buffers::{BufRing, Lease, RingConfig, RingMemory};
 
-use super::slot::{Item, Mode, Payload, VTable};
+use super::erased::{Payload, VTable};
+use super::slot::{Item, Mode};
 use super::{BUFFER_GROUP, Driver, Key};
 use crate::ring::{Cqe, Pages, Ring, Sqe};
 
@@ -37,13 +38,14 @@ struct Table<T>(PhantomData<T>);
 impl<T: MultiOp> Table<T> {
     const TABLE: VTable = VTable {
         item: Some(item::<T>),
+        refill: None,
         finish: finish::<T>,
     };
 }
 
 /// # Safety
 ///
-/// See [`ItemFn`](super::slot::ItemFn).
+/// See [`ItemFn`](super::erased::ItemFn).
 unsafe fn item<T: MultiOp>(payload: &Payload, cqe: Cqe, buffers: &Rc<BufRing>) -> Item {
     // SAFETY: the caller promises that the payload holds a `T`.
     unsafe { payload.as_ref::<T>() }.item(cqe, lease(buffers, cqe))

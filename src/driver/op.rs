@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::ptr::NonNull;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::{io, mem, slice};
@@ -11,9 +12,10 @@ use std::{io, mem, slice};
 use bytes::Bytes;
 use corering_buffers::IoBufMut;
 
-use super::slot::{Mode, Payload, Progress, VTable};
+use super::erased::{Payload, VTable};
+use super::slot::{Mode, Progress};
 use super::{Driver, Key};
-use crate::ring::{Cqe, Sqe};
+use crate::ring::{Cqe, RawSqe, Sqe};
 
 /// One io_uring operation: what is lent to the kernel, and what its completion means.
 ///
@@ -80,8 +82,21 @@ struct Table<T>(PhantomData<T>);
 impl<T: Op> Table<T> {
     const TABLE: VTable = VTable {
         item: None,
+        refill: Some(refill::<T>),
         finish: finish::<T>,
     };
+}
+
+/// # Safety
+///
+/// See [`VTable::refill`].
+unsafe fn refill<T: Op>(place: NonNull<Payload>, user_data: u64) -> RawSqe {
+    let mut sqe = Sqe::new();
+    // SAFETY: the caller promises that a `T` is there, at its final address, and that nobody else
+    // has it.
+    T::fill(unsafe { place.cast::<T>().as_mut() }, &mut sqe);
+    // SAFETY: as in `Driver::start`: what the op lent is kept by its slot until it has completed.
+    unsafe { sqe.into_raw(user_data) }
 }
 
 /// # Safety

@@ -19,45 +19,24 @@
 //! A slot's generation changes whenever it becomes vacant, so a late key never meets a new op.
 #![allow(unsafe_code)]
 
-use std::mem::{self, MaybeUninit};
+use std::mem;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::task::Waker;
 
 use corering_buffers::BufRing;
 
+use super::erased::{OP_SIZE_MAX, Orphan, Payload, Refill, UNUSED, VTable};
 use super::key::Key;
 use super::multi::lease;
 use crate::ring::Cqe;
 
-/// Room for an op, bytes. A larger op boxes its cold part.
-pub(crate) const OP_SIZE_MAX: usize = 88;
 const CHUNK: usize = 64;
+/// The kernel cancels an operation by itself when a signal keeps it from starting a worker for it.
+/// Such an op is submitted again, this often.
+const REPEATS_MAX: u8 = 64;
 /// Slots of one core at most: the bits above an index tell cancels and messages from ops.
 const SLOTS_MAX: usize = 1 << 30;
-
-/// The untyped storage of an op.
-#[repr(C, align(8))]
-pub(super) struct Payload(MaybeUninit<[u8; OP_SIZE_MAX]>);
-
-/// Gives one completion to a multishot op.
-///
-/// # Safety
-///
-/// The payload holds an op of the type that this function was made for.
-pub(super) type ItemFn = unsafe fn(&Payload, Cqe, &Rc<BufRing>) -> Item;
-
-/// What the driver does with an op whose type it does not know.
-pub(super) struct VTable {
-    /// `None` for a single-shot op.
-    pub(super) item: Option<ItemFn>,
-    /// Moves the op out and ends it where nobody waits. Runs user code.
-    ///
-    /// # Safety
-    ///
-    /// As for [`ItemFn`], and the kernel is done with the op.
-    pub(super) finish: unsafe fn(Payload, Cqe),
-}
 
 /// What a multishot op asks for after one completion.
 #[derive(Debug, Default)]
@@ -87,6 +66,10 @@ struct Slot {
     state: State,
     /// How often the kernel did not find the op that we cancelled.
     missed: u8,
+    /// Whether we have asked for its cancellation.
+    cancelled: bool,
+    /// How often it was submitted again.
+    repeats: u8,
     /// `Some` in state `Waiting` only. The cell is apart from the state so that a slot stays at
     /// two cache lines.
     waker: Option<Waker>,
@@ -121,22 +104,8 @@ pub(super) enum Effect {
     Stop(Option<Waker>),
     /// Nobody waits for the op's end: [`Slots::remove`] it and let it finish.
     Ended(Option<Waker>),
-}
-
-/// An op that has completed and that nobody waits for.
-pub(super) struct Orphan {
-    vtable: &'static VTable,
-    payload: Payload,
-    cqe: Cqe,
-}
-
-impl Orphan {
-    /// Ends the op: its result goes to its resource, or is dropped.
-    pub(super) fn finish(self) {
-        // SAFETY: only `Slots` makes an `Orphan`, out of a payload with its own table, after the
-        // final completion or before the op was submitted.
-        unsafe { (self.vtable.finish)(self.payload, self.cqe) }
-    }
+    /// The kernel has not run the op, although nobody asked it to cancel it: [`Slots::refill`].
+    Again,
 }
 
 /// What is left of an op that nobody wants any more.
@@ -182,11 +151,6 @@ impl Done<'_> {
     }
 }
 
-static UNUSED: VTable = VTable {
-    item: None,
-    finish: |_, _| unreachable!("a vacant slot holds no op"),
-};
-
 impl Slots {
     /// Makes an op at the address that it keeps until its final completion. Its SQE is to be filled
     /// and pushed next. `make` only moves: the driver is borrowed, and it must not panic.
@@ -211,6 +175,8 @@ impl Slots {
             Mode::Detached => State::Orphaned,
         };
         slot.missed = 0;
+        slot.cancelled = false;
+        slot.repeats = 0;
         // Whoever leaves `Waiting` takes the waker, so there is none to drop.
         mem::forget(mem::replace(&mut slot.waker, waker));
         slot.vtable = vtable;
@@ -247,7 +213,9 @@ impl Slots {
         let slot = self.slot_of(key);
         let waker = match slot.state {
             // The flags are those of a completion that is the first, the last, and its op's result.
-            State::Waiting if !cqe.is_more() && !cqe.is_notification() => {
+            State::Waiting
+                if !cqe.is_more() && !cqe.is_notification() && cqe.res != -libc::ECANCELED =>
+            {
                 slot.keep(cqe);
                 slot.state = State::Done;
                 slot.waker.take()
@@ -309,6 +277,22 @@ impl Slots {
         })
     }
 
+    /// Notes that the kernel is asked to cancel an op, or that it is not to be repeated.
+    pub(super) fn set_cancelled(&mut self, key: Key) {
+        self.slot_of(key).cancelled = true;
+    }
+
+    /// What it takes to submit an op once more.
+    pub(super) fn refill(&mut self, key: Key) -> Refill {
+        let slot = self.slot_of(key);
+        assert!(matches!(slot.state, State::Waiting | State::Orphaned));
+        Refill {
+            refill: slot.vtable.refill.expect("a single-shot op"),
+            place: NonNull::from(&mut slot.payload),
+            user_data: key.to_user_data(),
+        }
+    }
+
     /// Counts a cancel that did not find its op; says how often that has happened to it.
     pub(super) fn missed(&mut self, key: Key) -> u8 {
         let slot = self.slot_of(key);
@@ -342,7 +326,7 @@ impl Slots {
         assert!(slot.state == State::Done, "removed before its completion");
         let orphan = Orphan {
             vtable: slot.vtable,
-            payload: mem::replace(&mut slot.payload, Payload(MaybeUninit::uninit())),
+            payload: mem::replace(&mut slot.payload, Payload::vacant()),
             cqe: slot.kept(),
         };
         self.release(key);
@@ -381,9 +365,11 @@ impl Slots {
             flags: 0,
             state: State::Vacant,
             missed: 0,
+            cancelled: false,
+            repeats: 0,
             waker: None,
             vtable: &UNUSED,
-            payload: Payload(MaybeUninit::uninit()),
+            payload: Payload::vacant(),
         })));
         self.vacant.extend((first + 1..first + CHUNK as u32).rev());
         first
@@ -448,6 +434,10 @@ impl Slot {
     fn complete_slowly(&mut self, cqe: Cqe, buffers: &Rc<BufRing>) -> Option<Effect> {
         // Only a multishot op takes provided buffers; one that came all the same goes back.
         drop(lease(buffers, cqe));
+        if cqe.res == -libc::ECANCELED && !self.cancelled && self.repeats < REPEATS_MAX {
+            self.repeats += 1;
+            return Some(Effect::Again);
+        }
         self.keep(cqe);
         match self.state {
             State::Waiting | State::Orphaned if cqe.is_more() => None,
@@ -461,33 +451,5 @@ impl Slot {
             }
             state => unreachable!("a completion for a slot in state {state:?}"),
         }
-    }
-}
-
-impl Payload {
-    /// # Safety
-    ///
-    /// The payload must hold a `T`.
-    #[inline]
-    pub(super) unsafe fn as_ref<T>(&self) -> &T {
-        // SAFETY: the caller promises that a `T` is there.
-        unsafe { &*self.0.as_ptr().cast() }
-    }
-
-    #[inline]
-    fn write<T>(&mut self, value: T) -> NonNull<T> {
-        let place = self.0.as_mut_ptr().cast::<T>();
-        // SAFETY: `insert` has checked at compile time that `T` fits in size and alignment.
-        unsafe { place.write(value) };
-        NonNull::new(place).expect("a slot is not at address zero")
-    }
-
-    /// # Safety
-    ///
-    /// The payload must hold a `T`, which is moved out.
-    #[inline]
-    pub(super) unsafe fn read<T>(&self) -> T {
-        // SAFETY: the caller promises that a `T` is there.
-        unsafe { self.0.as_ptr().cast::<T>().read() }
     }
 }

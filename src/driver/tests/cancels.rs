@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use super::*;
 use crate::driver::{CANCEL, CANCEL_TRIES, Ticket};
 use crate::op::{Recv, Send};
-use crate::ring::sys;
+use crate::ring::{RawSqe, sys};
 
 fn idle(core: &Core, socket: &Rc<Resource>) -> Ticket<Recv<Resource, Vec<u8>>> {
     let op = Recv {
@@ -53,6 +53,8 @@ fn a_cancel_that_misses_its_op_is_tried_again() {
     let ticket = idle(&core, &socket);
     core.turn();
     let key = ticket.key().unwrap();
+    core.cancel(key);
+    core.core.borrow_mut().cancels.clear();
     // What the kernel says when an op is between two of its queues.
     let missed = Cqe {
         user_data: key.to_user_data() | CANCEL,
@@ -111,6 +113,109 @@ fn an_answer_for_an_op_that_has_ended_cancels_nothing() {
     core.drain();
     let poll = new.poll(&Context::from_waker(Waker::noop()));
     assert!(matches!(poll, Poll::Ready((Ok(1), _))));
+}
+
+/// Has the kernel cancel an op without asking for it, as it does by itself when a signal keeps it
+/// from starting a worker.
+fn kernel_gives_up(core: &Core, key: Key) {
+    let target = key.to_user_data();
+    let cqes = core.counts().cqes;
+    core.core
+        .borrow_mut()
+        .push(&RawSqe::cancel(target, target | CANCEL));
+    core.turn_until("the op has answered", || core.counts().cqes > cqes);
+}
+
+#[test]
+fn an_op_that_the_kernel_gives_up_is_submitted_again() {
+    let core = Core::new();
+    let (socket, mut peer) = Resource::pair(&core);
+    let mut waited = idle(&core, &socket);
+    core.turn();
+    for _ in 0..3 {
+        kernel_gives_up(&core, waited.key().unwrap());
+        assert!(
+            waited
+                .poll(&Context::from_waker(Waker::noop()))
+                .is_pending()
+        );
+    }
+    peer.write_all(b"here").unwrap();
+    core.drain();
+    let Poll::Ready((n, buf)) = waited.poll(&Context::from_waker(Waker::noop())) else {
+        panic!("it has ended");
+    };
+    assert_eq!((n.unwrap(), &buf[..]), (4, &b"here"[..]));
+
+    let (op, drops) = (Rc::clone(&socket), Drops::default());
+    let send = Send::new(op, drops.buf(LONG), false);
+    let key = core.submit_detached(send).unwrap();
+    core.turn_until("it is sent", || drops.count() == 1);
+    assert!(!core.core.borrow().slots.is_in_flight(key));
+}
+
+#[test]
+fn an_op_that_the_kernel_always_gives_up_ends() {
+    let core = Core::new();
+    let (socket, _peer) = Resource::pair(&core);
+    let mut ticket = idle(&core, &socket);
+    core.turn();
+    let mut tries = 0;
+    while core.counts().in_flight > 0 {
+        kernel_gives_up(&core, ticket.key().unwrap());
+        tries += 1;
+        assert!(tries < 1000, "for ever");
+    }
+    let Poll::Ready((n, buf)) = ticket.poll(&Context::from_waker(Waker::noop())) else {
+        panic!("it has ended");
+    };
+    assert_eq!((errno(n), buf.capacity()), (Some(libc::ECANCELED), 16));
+}
+
+#[test]
+fn an_op_whose_buffer_panics_when_it_is_submitted_again_ends() {
+    let core = Core::new();
+    let (socket, _peer) = Resource::pair(&core);
+    let panics = Rc::new(Cell::new(false));
+    let op = Recv {
+        socket: Rc::clone(&socket),
+        buf: Fragile(vec![0; 16], Rc::clone(&panics)),
+        poll_first: false,
+    };
+    let Ok(mut ticket) = core.submit(|| op, &Context::from_waker(Waker::noop())) else {
+        panic!("the driver is open");
+    };
+    core.turn();
+    panics.set(true);
+    kernel_gives_up(&core, ticket.key().unwrap());
+    panics.set(false);
+    let Poll::Ready((n, _)) = ticket.poll(&Context::from_waker(Waker::noop())) else {
+        panic!("it has ended");
+    };
+    assert_eq!(errno(n), Some(libc::ECANCELED));
+}
+
+/// Panics when it is asked where it is, if it is told to.
+struct Fragile(Vec<u8>, Rc<Cell<bool>>);
+
+// SAFETY: those of the `Vec`.
+unsafe impl IoBuf for Fragile {
+    fn parts(&self) -> (*const u8, usize) {
+        self.0.parts()
+    }
+}
+
+// SAFETY: those of the `Vec`.
+unsafe impl IoBufMut for Fragile {
+    fn parts_mut(&mut self) -> (*mut u8, usize) {
+        assert!(!self.1.get(), "asked");
+        self.0.parts_mut()
+    }
+
+    unsafe fn set_init(&mut self, len: usize) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.0.set_init(len) };
+    }
 }
 
 #[test]
