@@ -25,7 +25,7 @@ pub enum Spin {
 /// The longest spin unless the builder says otherwise.
 pub(super) const LIMIT: Duration = Duration::from_micros(50);
 /// A turn that brought more completions shares its sleep among them.
-const FEW: u32 = 6;
+const FEW: u32 = 2;
 /// Spins that may fail in a row before it is given up.
 const CREDIT_MAX: u32 = 16;
 /// What a spin that paid earns.
@@ -40,7 +40,7 @@ pub(super) struct Spinner {
     limit_ns: u64,
     credit: Cell<u32>,
     sleeps: Cell<u32>,
-    /// Completions of late turns, averaged and times eight.
+    /// Completions of late turns, averaged, in 64ths.
     bunch: Cell<u32>,
 }
 
@@ -67,7 +67,7 @@ impl Spinner {
     }
 
     fn pays(&self) -> bool {
-        if self.bunch.get() > FEW * 8 {
+        if self.bunch.get() > FEW * 64 + 32 {
             return false;
         }
         if self.credit.get() > 0 {
@@ -94,7 +94,7 @@ impl Spinner {
     pub(super) fn turned(&self, completions: usize) {
         let bunch = self.bunch.get();
         let new = (completions as u32).min(1 << 16);
-        self.bunch.set(bunch - bunch / 8 + new);
+        self.bunch.set(bunch - bunch / 8 + 8 * new);
     }
 }
 
