@@ -157,6 +157,7 @@
 
 mod driver;
 pub mod fs;
+pub mod io;
 pub mod net;
 mod op;
 // Its example is compiled and run with those of the documentation.

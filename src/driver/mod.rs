@@ -426,8 +426,7 @@ impl Core {
     }
 
     fn cancel(&mut self, key: Key) {
-        if self.slots.is_in_flight(key) {
-            self.slots.set_cancelled(key);
+        if self.slots.begin_cancel(key) {
             self.cancels.push_back(key);
             self.counts.cancels += 1;
         }

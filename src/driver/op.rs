@@ -151,7 +151,14 @@ impl<T: Op> Ticket<T> {
         }
     }
 
-    /// The op's key, for a cancel that keeps the claim. `None` once the op was taken.
+    /// Asks the kernel to end the op. Its completion, whatever it says, still comes to this claim.
+    pub(crate) fn cancel(&self) {
+        if let Some((driver, key)) = &self.claim {
+            driver.cancel(*key);
+        }
+    }
+
+    /// The op's key. `None` once the op was taken.
     pub(crate) fn key(&self) -> Option<Key> {
         self.claim.as_ref().map(|claim| claim.1)
     }
@@ -197,6 +204,22 @@ impl<T: Op> Future for Submit<T> {
                 Poll::Pending
             }
             Err((op, cqe)) => Poll::Ready(op.complete(cqe)),
+        }
+    }
+}
+
+impl<T: Op> Submit<T> {
+    /// Polls an op that is to end: the kernel is asked for it the first time.
+    pub(crate) fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
+        match mem::replace(&mut self.0, State::Taken) {
+            State::Unsent(_, op) => Poll::Ready(op.complete(Cqe::refused(libc::ECANCELED))),
+            sent => {
+                self.0 = sent;
+                if let State::Sent(ticket) = &self.0 {
+                    ticket.cancel();
+                }
+                Pin::new(self).poll(cx)
+            }
         }
     }
 }

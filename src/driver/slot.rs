@@ -277,9 +277,14 @@ impl Slots {
         })
     }
 
-    /// Notes that the kernel is asked to cancel an op, or that it is not to be repeated.
-    pub(super) fn set_cancelled(&mut self, key: Key) {
-        self.slot_of(key).cancelled = true;
+    /// Notes that the kernel is asked to cancel an op. False if it was before, or has ended.
+    pub(super) fn begin_cancel(&mut self, key: Key) -> bool {
+        self.is_in_flight(key) && !self.set_cancelled(key)
+    }
+
+    /// Notes that an op is not to be repeated. Whether that was known.
+    pub(super) fn set_cancelled(&mut self, key: Key) -> bool {
+        mem::replace(&mut self.slot_of(key).cancelled, true)
     }
 
     /// What it takes to submit an op once more.

@@ -8,12 +8,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use corering_buffers::{BufResult, IoBuf, IoBufMut};
+use corering_buffers::{IoBuf, IoBufMut};
 
 use super::OpenOptions;
-use crate::driver::{Driver, Op, Submit};
+use super::ops::{Open, ReadAt, Sync, WriteAt};
+use crate::driver::{Driver, Op};
+use crate::io::waiters::{Place, Waiters};
 use crate::op::{self, Settle};
 use crate::ring::Fd;
 
@@ -52,14 +54,14 @@ pub struct File {
     driver: Rc<Driver>,
 }
 
-struct Handle {
+pub(super) struct Handle {
     fd: Fd,
     /// The errno of a write or sync that nobody waited for. Reported once.
     late: Cell<Option<i32>>,
     /// Writes and syncs in flight that nobody waits for any more.
     unsettled: Cell<usize>,
     /// Who waits for those.
-    waiting: RefCell<Vec<Waker>>,
+    waiting: RefCell<Waiters>,
 }
 
 impl File {
@@ -78,8 +80,8 @@ impl File {
     /// # Errors
     ///
     /// As [`OpenOptions::open`].
-    pub async fn open(path: impl AsRef<Path>) -> io::Result<File> {
-        OpenOptions::new().read(true).open(path).await
+    pub fn open(path: impl AsRef<Path>) -> Open {
+        OpenOptions::new().read(true).open(path)
     }
 
     /// Opens a file for writing: makes it, or empties it.
@@ -87,13 +89,12 @@ impl File {
     /// # Errors
     ///
     /// As [`OpenOptions::open`].
-    pub async fn create(path: impl AsRef<Path>) -> io::Result<File> {
+    pub fn create(path: impl AsRef<Path>) -> Open {
         OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .open(path)
-            .await
     }
 
     /// Reads at `offset` into `buf` from its start: the number of bytes, which may be less than
@@ -116,13 +117,8 @@ impl File {
     ///
     /// [`pread(2)`](https://man7.org/linux/man-pages/man2/pread.2.html)
     #[doc(alias = "IORING_OP_READ")]
-    pub async fn read_at<B: IoBufMut>(&self, mut buf: B, offset: u64) -> BufResult<usize, B> {
-        if buf.parts_mut().1 == 0 {
-            let text = "the buffer has no room: give it a capacity";
-            return (Err(io::Error::new(io::ErrorKind::InvalidInput, text)), buf);
-        }
-        let file = Rc::clone(&self.handle);
-        op::Read { file, buf, offset }.submit(&self.driver).await
+    pub fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> ReadAt<'_, B> {
+        ReadAt::new(self, buf, offset)
     }
 
     /// Writes `buf` at `offset`: the number of bytes, which may be less than there are. `buf` comes
@@ -145,9 +141,8 @@ impl File {
     ///
     /// [`pwrite(2)`](https://man7.org/linux/man-pages/man2/pwrite.2.html)
     #[doc(alias = "IORING_OP_WRITE")]
-    pub async fn write_at<B: IoBuf>(&self, buf: B, offset: u64) -> BufResult<usize, B> {
-        let file = Rc::clone(&self.handle);
-        self.run(op::Write { file, buf, offset }).await
+    pub fn write_at<B: IoBuf>(&self, buf: B, offset: u64) -> WriteAt<'_, B> {
+        WriteAt::new(self, buf, offset)
     }
 
     /// Makes the file's bytes and its metadata durable.
@@ -168,8 +163,8 @@ impl File {
     ///
     /// [`fsync(2)`](https://man7.org/linux/man-pages/man2/fsync.2.html)
     #[doc(alias = "IORING_OP_FSYNC")]
-    pub async fn sync_all(&self) -> io::Result<()> {
-        self.sync(false).await
+    pub fn sync_all(&self) -> Sync<'_> {
+        Sync::new(self, false)
     }
 
     /// Makes the file's bytes durable, and of its metadata only what is needed to read them.
@@ -181,23 +176,13 @@ impl File {
     /// # Cancellation
     ///
     /// As [`sync_all`](File::sync_all).
-    pub async fn sync_data(&self) -> io::Result<()> {
-        self.sync(true).await
+    pub fn sync_data(&self) -> Sync<'_> {
+        Sync::new(self, true)
     }
 
-    async fn sync(&self, data_only: bool) -> io::Result<()> {
-        self.handle.settle().await;
-        let file = Rc::clone(&self.handle);
-        let synced = self.run(op::Fsync { file, data_only }).await;
-        self.handle.take_late().and(synced)
-    }
-
-    fn run<T: Op>(&self, op: T) -> Committed<T> {
-        Committed {
-            submit: op.submit(&self.driver),
-            handle: Rc::clone(&self.handle),
-            in_flight: false,
-        }
+    /// What an operation on it holds, and where it is submitted.
+    pub(super) fn parts(&self) -> (Rc<Handle>, &Rc<Driver>) {
+        (Rc::clone(&self.handle), &self.driver)
     }
 
     /// Waits for writes that were dropped, then closes the file.
@@ -216,7 +201,7 @@ impl File {
     #[doc(alias = "IORING_OP_CLOSE")]
     pub async fn close(self) -> io::Result<()> {
         let File { handle, driver } = self;
-        handle.settle().await;
+        Settled(&handle, None).await;
         let late = handle.take_late();
         let closed = match Rc::try_unwrap(handle) {
             Ok(handle) => op::Close(handle.fd).submit(&driver).await,
@@ -227,50 +212,64 @@ impl File {
 }
 
 impl Handle {
-    /// Waits until no dropped write or sync is in flight.
-    async fn settle(&self) {
-        std::future::poll_fn(|cx| {
-            if self.unsettled.get() == 0 {
-                return Poll::Ready(());
-            }
-            let waker = cx.waker().clone();
-            self.waiting.borrow_mut().push(waker);
-            Poll::Pending
-        })
-        .await;
+    /// Waits in line until no dropped write or sync is in flight.
+    pub(super) fn poll_settled(&self, place: &mut Option<Place>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.unsettled.get() == 0 {
+            self.leave(place);
+            return Poll::Ready(());
+        }
+        let waker = cx.waker().clone();
+        let old = self.waiting.borrow_mut().wait(place, waker);
+        drop(old);
+        Poll::Pending
     }
 
-    fn take_late(&self) -> io::Result<()> {
+    /// Leaves the line, and lets the next one go.
+    pub(super) fn leave(&self, place: &mut Option<Place>) {
+        let Some(place) = place.take() else {
+            return;
+        };
+        let own = self.waiting.borrow_mut().leave(place);
+        drop(own);
+        self.wake_settled();
+    }
+
+    fn wake_settled(&self) {
+        if self.unsettled.get() == 0 {
+            let next = self.waiting.borrow_mut().next();
+            if let Some(next) = next {
+                next.wake();
+            }
+        }
+    }
+
+    /// A write or sync in flight is not waited for any more.
+    pub(super) fn unsettle(&self) {
+        self.unsettled.set(self.unsettled.get() + 1);
+    }
+
+    pub(super) fn take_late(&self) -> io::Result<()> {
         self.late
             .take()
             .map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
     }
 }
 
-/// A write or a sync, which its file counts if it is dropped in flight.
-struct Committed<T: Op> {
-    submit: Submit<T>,
-    handle: Rc<Handle>,
-    in_flight: bool,
-}
+/// Waits for the writes that were dropped.
+struct Settled<'a>(&'a Handle, Option<Place>);
 
-impl<T: Op> Future for Committed<T> {
-    type Output = T::Output;
+impl Future for Settled<'_> {
+    type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = Pin::new(&mut self.submit).poll(cx);
-        self.in_flight = polled.is_pending();
-        polled
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Settled(handle, place) = &mut *self;
+        handle.poll_settled(place, cx)
     }
 }
 
-impl<T: Op> Drop for Committed<T> {
-    // Before `submit` is dropped, which may already settle it.
+impl Drop for Settled<'_> {
     fn drop(&mut self) {
-        let unsettled = self.handle.unsettled.get();
-        self.handle
-            .unsettled
-            .set(unsettled + usize::from(self.in_flight));
+        self.0.leave(&mut self.1);
     }
 }
 
@@ -297,10 +296,6 @@ impl Settle for Handle {
             self.late.set(self.late.get().or(Some(errno)));
         }
         self.unsettled.set(self.unsettled.get() - 1);
-        if self.unsettled.get() == 0 {
-            for waker in self.waiting.take() {
-                waker.wake();
-            }
-        }
+        self.wake_settled();
     }
 }

@@ -39,6 +39,8 @@
 
 mod file;
 mod open_options;
+mod ops;
 
 pub use self::file::File;
 pub use self::open_options::OpenOptions;
+pub use self::ops::{Open, ReadAt, Sync, WriteAt};

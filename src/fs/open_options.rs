@@ -4,9 +4,10 @@ use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::rc::Rc;
 
-use super::file::File;
-use crate::driver::{Driver, Op};
+use super::ops::Open;
+use crate::driver::Driver;
 use crate::op;
 
 /// How a file is opened, as in [`std::fs::OpenOptions`].
@@ -120,15 +121,17 @@ impl OpenOptions {
     ///
     /// [`open(2)`](https://man7.org/linux/man-pages/man2/open.2.html)
     #[doc(alias = "IORING_OP_OPENAT")]
-    pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
-        let driver = Driver::current()?;
+    pub fn open(&self, path: impl AsRef<Path>) -> Open {
+        Open::new(self.asked(path.as_ref()))
+    }
+
+    fn asked(&self, path: &Path) -> io::Result<(op::Open, Rc<Driver>)> {
         let open = op::Open {
-            path: CString::new(path.as_ref().as_os_str().as_bytes())?,
+            path: CString::new(path.as_os_str().as_bytes())?,
             flags: self.flags()?,
             mode: self.mode,
         };
-        let fd = open.submit(&driver).await?;
-        Ok(File::new(fd, driver))
+        Ok((open, Driver::current()?))
     }
 
     fn flags(&self) -> io::Result<i32> {

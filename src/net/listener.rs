@@ -13,8 +13,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::waiters::{Place, Waiters};
 use crate::driver::{Driver, Item, Key, budget};
+use crate::io::waiters::{Place, Waiters};
 use crate::op::{AcceptMulti, Acceptor};
 use crate::ring::Fd;
 use crate::time::{Sleep, sleep};
@@ -159,15 +159,33 @@ impl Accepting<'_> {
     }
 }
 
-impl Drop for Accepting<'_> {
-    fn drop(&mut self) {
+impl Accepting<'_> {
+    /// Stops waiting. What is there already is returned.
+    pub(super) fn cancel(&mut self) -> Option<Fd> {
+        let mut state = self.listener.state.borrow_mut();
+        let first = state.waiters.may_go(self.place);
+        let fd = if first { state.queue.pop_front() } else { None };
+        drop(state);
+        self.release();
+        fd
+    }
+
+    /// Leaves the line. Without anybody in it, connections stay in the backlog.
+    fn release(&mut self) {
         if self.place.is_none() {
             return;
         }
+        self.pause = None;
         self.listener.leave(&mut self.place);
         if self.listener.state.borrow().waiters.is_empty() {
             self.listener.stop();
         }
+    }
+}
+
+impl Drop for Accepting<'_> {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

@@ -83,6 +83,9 @@ pub(crate) trait Sender: 'static {
     where
         Self: Sized;
 
+    /// A part of a message is sent, and the rest never will be.
+    fn torn(&self);
+
     /// A send has ended for good; the next one may start.
     fn sent(&self, result: &io::Result<usize>);
 }

@@ -130,7 +130,7 @@ impl Builder {
             teardown_limit: self.teardown_limit,
         };
         let core = Core::new(&config, settings, counted)?;
-        Ok(Runtime { core })
+        Ok(Runtime { core, ended: false })
     }
 }
 

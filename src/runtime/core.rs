@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::builder::Counted;
+use super::leftover::Leftover;
 use super::spin::{Spin, Spinner};
 use super::stats::Stats;
 use crate::driver::{Driver, budget, provide_buffers};
@@ -231,20 +232,30 @@ impl Core {
         }
     }
 
-    /// Drops all tasks, ends all ops, and gives the ring back.
-    pub(super) fn shut_down(&self) {
+    /// Drops all tasks, ends all ops, and gives the ring back. Says what did not end within `limit`.
+    pub(super) fn shut_down(&self, limit: Duration) -> Leftover {
         let _driver = self.driver.enter_current();
         let _timers = self.timers.enter();
         // First, so that what the tasks' destructors submit is refused and not forgotten.
         self.driver.close();
         self.tasks.teardown();
-        drop(self.pool.take());
-        let left = self.driver.shut_down(self.teardown_limit);
+        let pool = self.pool.take();
+        let blocking_calls = pool.as_ref().map_or(0, blocking::Pool::running);
+        drop(pool);
+        Leftover {
+            operations: self.driver.shut_down(limit),
+            blocking_calls,
+        }
+    }
+
+    /// The same, when nobody asks what was left.
+    pub(super) fn drop_down(&self) {
+        let limit = self.teardown_limit;
+        let left = self.shut_down(limit).operations;
         if left > 0 {
             eprintln!(
-                "corering: {left} operations did not end within {:?} of the runtime's end (a hung \
-                 file system?); their memory is leaked, since the kernel may still use it",
-                self.teardown_limit
+                "corering: {left} operations did not end within {limit:?} of the runtime's end (a \
+                 hung file system?); their memory is leaked, since the kernel may still use it"
             );
         }
     }

@@ -33,6 +33,7 @@
 mod builder;
 mod cgroup;
 mod core;
+mod leftover;
 mod nop;
 mod spin;
 mod stats;
@@ -43,11 +44,13 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use self::core::Core;
 
 pub use self::builder::Builder;
-pub use self::nop::nop;
+pub use self::leftover::Leftover;
+pub use self::nop::{Nop, nop};
 pub use self::spin::Spin;
 pub use self::stats::Stats;
 pub use crate::ring::{Cause, Unavailable};
@@ -79,6 +82,8 @@ pub use crate::ring::{Cause, Unavailable};
 /// ```
 pub struct Runtime {
     core: Rc<Core>,
+    /// [`Runtime::shutdown`] has done what dropping does.
+    ended: bool,
 }
 
 thread_local! {
@@ -112,6 +117,32 @@ impl Runtime {
     pub fn stats(&self) -> Stats {
         self.core.stats()
     }
+
+    /// Ends the runtime as dropping it does, but within `limit`, and tells what was left.
+    ///
+    /// Every operation is cancelled, and the kernel is waited for until it has let go of all of
+    /// them. One that it does not let go of in time, such as a read of a hung file system, keeps
+    /// its buffer, and the runtime its memory, for ever: to free it would not be safe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let runtime = corering::Runtime::new()?;
+    /// runtime.block_on(async {
+    ///     corering::spawn(corering::time::sleep(Duration::from_secs(60)));
+    /// });
+    /// let left = runtime.shutdown(Duration::from_secs(1));
+    /// assert!(left.is_empty(), "{left}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn shutdown(mut self, limit: Duration) -> Leftover {
+        self.ended = true;
+        self.core.shut_down(limit)
+    }
 }
 
 /// What the runtime that runs on this thread has counted since it was built; `None` outside of one.
@@ -144,7 +175,9 @@ impl Drop for Entered {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        self.core.shut_down();
+        if !self.ended {
+            self.core.drop_down();
+        }
     }
 }
 

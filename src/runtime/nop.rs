@@ -1,8 +1,14 @@
 //! A round trip through the ring.
 
+use std::fmt;
+use std::future::Future;
 use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use crate::driver::{Driver, Op};
+use crate::driver::{Driver, Op, Submit};
+use crate::io::{Operation, Sealed};
 use crate::op;
 
 /// Does nothing, through the kernel: what any operation costs at least.
@@ -23,6 +29,50 @@ use crate::op;
 /// # }
 /// ```
 #[doc(alias = "IORING_OP_NOP")]
-pub async fn nop() -> io::Result<()> {
-    op::Nop.submit(&Driver::current()?).await
+pub fn nop() -> Nop {
+    Nop(Driver::current().map(|driver| op::Nop.submit(&driver)))
+}
+
+/// The future of [`nop`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Nop(io::Result<Submit<op::Nop>>);
+
+impl Nop {
+    fn poll_with(
+        &mut self,
+        poll: impl FnOnce(&mut Submit<op::Nop>) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.0 {
+            Ok(submit) => poll(submit),
+            Err(error) => Poll::Ready(Err(mem::replace(error, io::ErrorKind::Other.into()))),
+        }
+    }
+}
+
+impl Future for Nop {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_with(|submit| Pin::new(submit).poll(cx))
+    }
+}
+
+impl Sealed for Nop {}
+
+impl Operation for Nop {
+    type Outcome = Self::Output;
+
+    fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
+        self.poll_with(|submit| submit.poll_cancel(cx))
+    }
+
+    fn outcome(output: Self::Output) -> Self::Outcome {
+        output
+    }
+}
+
+impl fmt::Debug for Nop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nop").finish_non_exhaustive()
+    }
 }

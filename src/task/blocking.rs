@@ -202,6 +202,14 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// Calls that run now.
+    pub(crate) fn running(&self) -> usize {
+        let state = lock(&self.shared.state);
+        state.threads - state.idle
+    }
+}
+
 impl Drop for Pool {
     fn drop(&mut self) {
         let queued = {

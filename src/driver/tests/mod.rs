@@ -285,6 +285,10 @@ impl Sender for Resource {
         self.driver.submit_detached(rest);
     }
 
+    fn torn(&self) {
+        self.note("torn");
+    }
+
     fn sent(&self, result: &io::Result<usize>) {
         self.note(format!("sent {}", words(result, usize::to_string)));
     }

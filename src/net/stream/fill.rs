@@ -10,7 +10,8 @@ use corering_buffers::Lease;
 
 use super::Socket;
 use crate::driver::budget;
-use crate::net::waiters::Place;
+use crate::io::waiters::Place;
+use crate::io::{Operation, Sealed, cancelled};
 
 /// What a parser may ask the inbox to hold in one piece, bytes.
 const PIECE_MAX: usize = 16 * 1024 * 1024;
@@ -45,25 +46,48 @@ impl<'a> FillMore<'a> {
     }
 }
 
-impl Future for FillBuf<'_> {
-    type Output = io::Result<Lease>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if this.place.is_none() {
-            ready!(budget::spend(cx));
-        }
-        let side = ready!(this.socket.poll_inbox(&mut this.place, cx, true));
+impl FillBuf<'_> {
+    fn poll_inbox(&mut self, cx: &mut Context<'_>, arm: bool) -> Poll<io::Result<Lease>> {
+        let side = ready!(self.socket.poll_inbox(&mut self.place, cx, arm));
         // A second handle on the same bytes: it keeps them, whatever happens to the inbox.
         let piece = side.head().cloned();
         let end = side.ended();
         drop(side);
-        this.socket.leave_inbox(&mut this.place);
+        self.socket.leave_inbox(&mut self.place);
         match (piece, end) {
             (Some(piece), _) => Poll::Ready(Ok(piece)),
             (None, Some(Err(e))) => Poll::Ready(Err(e)),
             (None, _) => Poll::Ready(Ok(Lease::default())),
         }
+    }
+}
+
+impl Future for FillBuf<'_> {
+    type Output = io::Result<Lease>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.place.is_none() {
+            ready!(budget::spend(cx));
+        }
+        self.poll_inbox(cx, true)
+    }
+}
+
+impl Sealed for FillBuf<'_> {}
+
+impl Operation for FillBuf<'_> {
+    type Outcome = Self::Output;
+
+    fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
+        if let Poll::Ready(output) = self.poll_inbox(cx, false) {
+            return Poll::Ready(output);
+        }
+        self.socket.leave_inbox(&mut self.place);
+        Poll::Ready(Err(cancelled()))
+    }
+
+    fn outcome(output: Self::Output) -> Self::Outcome {
+        output
     }
 }
 
@@ -73,19 +97,41 @@ impl Drop for FillBuf<'_> {
     }
 }
 
+impl FillMore<'_> {
+    fn poll_longer(&mut self, cx: &mut Context<'_>, arm: bool) -> Poll<io::Result<()>> {
+        ready!(self.socket.poll_longer(&mut self.place, cx, arm));
+        let merged = self.socket.merge();
+        self.socket.leave_inbox(&mut self.place);
+        Poll::Ready(merged)
+    }
+}
+
 impl Future for FillMore<'_> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if this.place.is_none() {
+        if self.place.is_none() {
             ready!(budget::spend(cx));
         }
-        let socket = this.socket;
-        ready!(socket.poll_longer(&mut this.place, cx));
-        let merged = socket.merge();
-        socket.leave_inbox(&mut this.place);
-        Poll::Ready(merged)
+        self.poll_longer(cx, true)
+    }
+}
+
+impl Sealed for FillMore<'_> {}
+
+impl Operation for FillMore<'_> {
+    type Outcome = Self::Output;
+
+    fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
+        if let Poll::Ready(output) = self.poll_longer(cx, false) {
+            return Poll::Ready(output);
+        }
+        self.socket.leave_inbox(&mut self.place);
+        Poll::Ready(Err(cancelled()))
+    }
+
+    fn outcome(output: Self::Output) -> Self::Outcome {
+        output
     }
 }
 
@@ -97,8 +143,13 @@ impl Drop for FillMore<'_> {
 
 impl Socket {
     /// Waits until more than the first piece is there, or until that can never be.
-    fn poll_longer(self: &Rc<Self>, place: &mut Option<Place>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut side = ready!(self.poll_inbox(place, cx, true));
+    fn poll_longer(
+        self: &Rc<Self>,
+        place: &mut Option<Place>,
+        cx: &mut Context<'_>,
+        arm: bool,
+    ) -> Poll<()> {
+        let mut side = ready!(self.poll_inbox(place, cx, arm));
         let first = side.head().map_or(0, |head| head.len());
         if side.len() > first || side.ended().is_some() || first >= PIECE_MAX {
             return Poll::Ready(());
@@ -106,7 +157,9 @@ impl Socket {
         // Twice as much, so that a long piece is not merged byte by byte.
         side.raise(2 * first);
         self.stand_in_line(side, place, cx);
-        self.arm();
+        if arm {
+            self.arm();
+        }
         Poll::Pending
     }
 

@@ -12,7 +12,8 @@ use corering_buffers::{BufResult, Fill, IoBufMut};
 use super::Socket;
 use super::recv_side::DIRECT_FROM;
 use crate::driver::{Ticket, budget};
-use crate::net::waiters::Place;
+use crate::io::waiters::Place;
+use crate::io::{Operation, Sealed, cancelled};
 use crate::op;
 
 /// The future of `read(buf)`.
@@ -151,6 +152,43 @@ impl<B: IoBufMut> Future for Read<'_, B> {
             return Poll::Ready((Err(no_room()), buf));
         }
         Poll::Ready(this.take(buf))
+    }
+}
+
+impl<B: IoBufMut> Sealed for Read<'_, B> {}
+
+impl<B: IoBufMut> Operation for Read<'_, B> {
+    type Outcome = Self::Output;
+
+    fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
+        let room = match &self.state {
+            State::Waiting(_, room) => *room,
+            State::Direct(ticket) => {
+                ticket.cancel();
+                return self.poll_direct(cx);
+            }
+            State::Taken => panic!("polled after completion"),
+        };
+        let there = room > 0
+            && match self.socket.poll_inbox(&mut self.place, cx, false) {
+                Poll::Ready(side) => {
+                    drop(side);
+                    true
+                }
+                Poll::Pending => false,
+            };
+        let State::Waiting(buf, _) = mem::replace(&mut self.state, State::Taken) else {
+            unreachable!("matched above");
+        };
+        if there {
+            return Poll::Ready(self.take(buf));
+        }
+        self.socket.leave_inbox(&mut self.place);
+        Poll::Ready((Err(cancelled()), buf))
+    }
+
+    fn outcome(output: Self::Output) -> Self::Outcome {
+        output
     }
 }
 

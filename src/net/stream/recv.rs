@@ -10,7 +10,8 @@ use corering_buffers::Lease;
 
 use super::Socket;
 use crate::driver::budget;
-use crate::net::waiters::Place;
+use crate::io::waiters::Place;
+use crate::io::{Operation, Sealed, cancelled};
 
 /// The future of `recv()`.
 #[derive(Debug)]
@@ -28,24 +29,48 @@ impl<'a> Recv<'a> {
     }
 }
 
+impl Recv<'_> {
+    #[inline(always)]
+    fn poll_inbox(&mut self, cx: &mut Context<'_>, arm: bool) -> Poll<<Self as Future>::Output> {
+        let mut side = ready!(self.socket.poll_inbox(&mut self.place, cx, arm));
+        let Some(lease) = side.pop() else {
+            let end = side.ended();
+            drop(side);
+            self.socket.leave_inbox(&mut self.place);
+            return Poll::Ready(end.unwrap_or(Ok(())).map(|()| None));
+        };
+        self.socket.taken(side, &mut self.place);
+        Poll::Ready(Ok(Some(lease)))
+    }
+}
+
 impl Future for Recv<'_> {
     type Output = io::Result<Option<Lease>>;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if this.place.is_none() {
+        if self.place.is_none() {
             ready!(budget::spend(cx));
         }
-        let mut side = ready!(this.socket.poll_inbox(&mut this.place, cx, true));
-        let Some(lease) = side.pop() else {
-            let end = side.ended();
-            drop(side);
-            this.socket.leave_inbox(&mut this.place);
-            return Poll::Ready(end.unwrap_or(Ok(())).map(|()| None));
-        };
-        this.socket.taken(side, &mut this.place);
-        Poll::Ready(Ok(Some(lease)))
+        self.poll_inbox(cx, true)
+    }
+}
+
+impl Sealed for Recv<'_> {}
+
+impl Operation for Recv<'_> {
+    type Outcome = Self::Output;
+
+    fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
+        if let Poll::Ready(output) = self.poll_inbox(cx, false) {
+            return Poll::Ready(output);
+        }
+        self.socket.leave_inbox(&mut self.place);
+        Poll::Ready(Err(cancelled()))
+    }
+
+    fn outcome(output: Self::Output) -> Self::Outcome {
+        output
     }
 }
 

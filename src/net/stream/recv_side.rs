@@ -20,7 +20,7 @@ use corering_buffers::Lease;
 
 use super::Socket;
 use crate::driver::{Item, Key, Resume};
-use crate::net::waiters::{Place, Waiters};
+use crate::io::waiters::{Place, Waiters};
 use crate::op::{Receiver, RecvMulti, RecvOwned};
 use crate::ring::{Cqe, Fd};
 

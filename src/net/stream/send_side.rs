@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use super::{Handles, LINGER_NS, Socket};
 use crate::driver::Op;
-use crate::net::waiters::{Place, Waiters};
+use crate::io::waiters::{Place, Waiters};
 use crate::op::Sender;
 use crate::ring::Fd;
 
@@ -22,6 +22,8 @@ pub(super) struct SendSide {
     shut_after: bool,
     /// The errno that ended the side. It stays.
     error: Option<i32>,
+    /// A write was cancelled after a part of it: whatever followed would be taken for the rest.
+    torn: bool,
     waiters: Waiters,
 }
 
@@ -38,24 +40,37 @@ impl SendSide {
     }
 
     #[inline]
-    fn refusal(&self) -> Option<i32> {
-        self.error.or(self.closed.then_some(libc::EPIPE))
+    fn is_over(&self) -> bool {
+        self.error.is_some() || self.closed || self.torn
+    }
+
+    /// Why nothing can be sent any more.
+    #[cold]
+    fn refusal(&self) -> io::Error {
+        if self.torn {
+            let text = "a write was cancelled when a part of it was sent: the rest is missing";
+            return io::Error::new(io::ErrorKind::BrokenPipe, text);
+        }
+        io::Error::from_raw_os_error(self.error.unwrap_or(libc::EPIPE))
     }
 }
 
 impl Socket {
     /// Waits in line until no send is in flight. Then it is the caller's turn, and the side is busy
-    /// until [`Sender::sent`]. `Err` is the errno with which the turn ends at once.
+    /// until [`Sender::sent`]. With `Err` there is no turn, and never will be.
     #[inline]
     pub(super) fn poll_turn(
         &self,
         place: &mut Option<Place>,
         cx: &Context<'_>,
-    ) -> Poll<Result<(), i32>> {
+    ) -> Poll<io::Result<()>> {
         let mut side = self.send.borrow_mut();
         if !side.busy && side.waiters.may_go(*place) {
+            if side.is_over() {
+                return Poll::Ready(Err(side.refusal()));
+            }
             side.busy = true;
-            return Poll::Ready(side.refusal().map_or(Ok(()), Err));
+            return Poll::Ready(Ok(()));
         }
         drop(side);
         self.wait_turn(place, cx);
@@ -152,11 +167,17 @@ impl Sender for Socket {
         }
     }
 
+    fn torn(&self) {
+        self.send.borrow_mut().torn = true;
+    }
+
     #[inline]
     fn sent(&self, result: &io::Result<usize>) {
         let mut side = self.send.borrow_mut();
         side.busy = false;
-        if let Err(e) = result {
+        if let Err(e) = result
+            && e.raw_os_error() != Some(libc::ECANCELED)
+        {
             side.error = side.error.or(e.raw_os_error()).or(Some(libc::EIO));
         }
         let shut = std::mem::take(&mut side.shut_after);

@@ -12,7 +12,8 @@ use corering_buffers::{BufResult, IoBuf, IoBufs};
 
 use super::Socket;
 use crate::driver::{Op, Ticket};
-use crate::net::waiters::Place;
+use crate::io::waiters::Place;
+use crate::io::{Operation, Sealed, cancelled};
 use crate::op::{Send, SendVectored, SendZc, Sender};
 use crate::ring::Cqe;
 
@@ -112,12 +113,20 @@ enum Step<B> {
 
 /// What a future makes of its op in the end.
 trait Finish: Op {
+    type Buf;
     type Done;
 
     fn finish(self, cqe: Cqe) -> Self::Done;
+
+    /// The same for one that was cancelled: the bytes that were sent.
+    fn cut(self, cqe: Cqe) -> BufResult<usize, Self::Buf>;
+
+    /// The same for one that was never made.
+    fn refused(error: io::Error, buf: Self::Buf) -> Self::Done;
 }
 
 impl<B: IoBuf> Finish for Send<Socket, B> {
+    type Buf = B;
     type Done = Step<B>;
 
     #[inline(always)]
@@ -127,21 +136,101 @@ impl<B: IoBuf> Finish for Send<Socket, B> {
             None => Step::Rest(self),
         }
     }
+
+    fn cut(self, cqe: Cqe) -> BufResult<usize, B> {
+        Send::cut(self, cqe)
+    }
+
+    fn refused(error: io::Error, buf: B) -> Step<B> {
+        Step::Done(Err(error), buf)
+    }
 }
 
 impl<B: IoBufs> Finish for SendVectored<Socket, B> {
+    type Buf = B;
     type Done = BufResult<usize, B>;
 
     fn finish(self, cqe: Cqe) -> Self::Done {
         self.complete(cqe)
     }
+
+    fn cut(self, cqe: Cqe) -> Self::Done {
+        self.complete(cqe)
+    }
+
+    fn refused(error: io::Error, buf: B) -> Self::Done {
+        (Err(error), buf)
+    }
 }
 
 impl<B: IoBuf> Finish for SendZc<Socket, B> {
+    type Buf = B;
     type Done = BufResult<usize, B>;
 
     fn finish(self, cqe: Cqe) -> Self::Done {
         self.complete(cqe)
+    }
+
+    fn cut(self, cqe: Cqe) -> Self::Done {
+        self.complete(cqe)
+    }
+
+    fn refused(error: io::Error, buf: B) -> Self::Done {
+        (Err(error), buf)
+    }
+}
+
+impl<B: IoBuf> Sealed for WriteAll<'_, B> {}
+impl<B: IoBuf> Sealed for Write<'_, B> {}
+impl<B: IoBufs> Sealed for WriteVectored<'_, B> {}
+impl<B: IoBuf> Sealed for WriteZeroCopy<'_, B> {}
+
+impl<B: IoBuf> Operation for WriteAll<'_, B> {
+    type Outcome = BufResult<usize, B>;
+
+    fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
+        self.0.poll_cancel(cx)
+    }
+
+    fn outcome((result, buf): Self::Output) -> Self::Outcome {
+        let (_, len) = buf.parts();
+        (result.map(|()| len), buf)
+    }
+}
+
+impl<B: IoBuf> Operation for Write<'_, B> {
+    type Outcome = Self::Output;
+
+    fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
+        self.0.poll_cancel(cx)
+    }
+
+    fn outcome(output: Self::Output) -> Self::Outcome {
+        output
+    }
+}
+
+impl<B: IoBufs> Operation for WriteVectored<'_, B> {
+    type Outcome = Self::Output;
+
+    fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
+        self.0.poll_cancel(cx)
+    }
+
+    fn outcome(output: Self::Output) -> Self::Outcome {
+        output
+    }
+}
+
+impl<B: IoBuf> Operation for WriteZeroCopy<'_, B> {
+    type Outcome = Self::Output;
+
+    fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
+        self.0.poll_cancel(cx)
+    }
+
+    fn outcome(output: Self::Output) -> Self::Outcome {
+        output
     }
 }
 
@@ -188,7 +277,7 @@ impl<B, T: Op> fmt::Debug for InTurn<'_, B, T> {
     }
 }
 
-impl<'a, B, T: Finish> InTurn<'a, B, T> {
+impl<'a, B, T: Finish<Buf = B>> InTurn<'a, B, T> {
     #[inline]
     fn new(socket: &'a Rc<Socket>, buf: B) -> Self {
         InTurn {
@@ -218,16 +307,40 @@ impl<'a, B, T: Finish> InTurn<'a, B, T> {
         );
         let turn = ready!(self.socket.poll_turn(&mut self.place, cx));
         self.socket.leave_line(&mut self.place);
+        if let Err(error) = turn {
+            return Poll::Ready(T::refused(error, self.take_unsent()));
+        }
         let state = &mut self.state;
         let op = || match mem::replace(state, State::Taken) {
             State::Waiting(buf) => make(Rc::clone(self.socket), buf),
             _ => unreachable!("checked above"),
         };
-        let submitted = match turn {
-            Ok(()) => submit(self.socket, op, cx),
-            Err(errno) => Err((op(), Cqe::refused(errno))),
-        };
+        let submitted = submit(self.socket, op, cx);
         self.keep(submitted)
+    }
+
+    /// Ends the write: without a turn nothing is sent, and after it the kernel says how much was.
+    fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<BufResult<usize, B>> {
+        match &mut self.state {
+            State::Sent(ticket) => {
+                ticket.cancel();
+                let cut = ready!(ticket.poll_with(cx, T::cut));
+                self.state = State::Taken;
+                Poll::Ready(cut)
+            }
+            _ => {
+                self.socket.leave_line(&mut self.place);
+                Poll::Ready((Err(cancelled()), self.take_unsent()))
+            }
+        }
+    }
+
+    #[cold]
+    fn take_unsent(&mut self) -> B {
+        match mem::replace(&mut self.state, State::Taken) {
+            State::Waiting(buf) => buf,
+            _ => panic!("polled after completion"),
+        }
     }
 
     #[inline]

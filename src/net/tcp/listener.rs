@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use super::socket::{TcpSocket, ip};
 use super::stream::TcpStream;
 use crate::driver::Driver;
+use crate::io::{Operation, Sealed, cancelled};
 use crate::net::listener::{Accepting, Listener};
 use crate::net::lookup::{ToSocketAddrs, first_that};
 use crate::net::stream::Socket;
@@ -167,17 +168,45 @@ impl Future for Accept<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             let fd = ready!(self.accepting.poll(cx))?;
-            // A multishot accept has one place for all addresses, so it is asked for afterwards.
-            match fd.getpeername() {
-                Ok(peer) => {
-                    let stream = TcpStream::new(Socket::new(fd, Rc::clone(self.driver)));
-                    return Poll::Ready(ip(peer).map(|peer| (stream, peer)));
-                }
-                // The peer has reset the connection in the backlog: nobody is left to talk to.
-                Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => {}
-                Err(e) => return Poll::Ready(Err(e)),
+            if let Some(accepted) = self.accepted(fd) {
+                return Poll::Ready(accepted);
             }
         }
+    }
+}
+
+impl Accept<'_> {
+    /// A connection and its peer's address. `None` if the peer is gone already.
+    fn accepted(&self, fd: Fd) -> Option<<Self as Future>::Output> {
+        // A multishot accept has one place for all addresses, so it is asked for afterwards.
+        match fd.getpeername() {
+            Ok(peer) => {
+                let stream = TcpStream::new(Socket::new(fd, Rc::clone(self.driver)));
+                Some(ip(peer).map(|peer| (stream, peer)))
+            }
+            // The peer has reset the connection in the backlog: nobody is left to talk to.
+            Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => None,
+            Err(e) => Some(Err(e)),
+        }
+    }
+}
+
+impl Sealed for Accept<'_> {}
+
+impl Operation for Accept<'_> {
+    type Outcome = Self::Output;
+
+    fn poll_cancel(&mut self, _: &mut Context<'_>) -> Poll<Self::Outcome> {
+        while let Some(fd) = self.accepting.cancel() {
+            if let Some(accepted) = self.accepted(fd) {
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Ready(Err(cancelled()))
+    }
+
+    fn outcome(output: Self::Output) -> Self::Outcome {
+        output
     }
 }
 

@@ -7,11 +7,10 @@ use std::rc::Rc;
 
 use socket2::{Domain, Protocol, SockAddr, Type};
 
+use super::connect::Connect;
 use super::listener::TcpListener;
-use super::stream::TcpStream;
 use crate::driver::{Driver, Op};
 use crate::net::listener::Listener;
-use crate::net::stream::Socket;
 use crate::op;
 use crate::ring::{Fd, sys};
 
@@ -174,13 +173,12 @@ impl TcpSocket {
     ///
     /// [`connect(2)`](https://man7.org/linux/man-pages/man2/connect.2.html)
     #[doc(alias = "IORING_OP_CONNECT")]
-    pub async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
+    pub fn connect(self, address: SocketAddr) -> Connect {
         let connect = op::Connect {
             fd: self.fd,
             address: Box::new(SockAddr::from(address)),
         };
-        let fd = connect.submit(&self.driver).await?;
-        Ok(TcpStream::new(Socket::new(fd, self.driver)))
+        Connect::new(connect.submit(&self.driver), self.driver)
     }
 
     /// The address that the socket is bound to.
