@@ -49,22 +49,6 @@ impl<S: Sender, B: IoBuf> Send<S, B> {
         self.socket.sent(&result);
         Some(result)
     }
-
-    /// Takes the completion of a send that was cancelled: the bytes that were sent in all. If that
-    /// is a part of what was to be sent whole, nothing may follow it.
-    pub(crate) fn cut(mut self, cqe: Cqe) -> (io::Result<usize>, B) {
-        self.done += usize::try_from(cqe.res).unwrap_or(0);
-        let result = match cqe.result() {
-            Ok(_) => Ok(self.done),
-            Err(e) if e.raw_os_error() == Some(libc::ECANCELED) && self.done > 0 => Ok(self.done),
-            Err(e) => Err(e),
-        };
-        if self.all && result.is_ok() && self.done < self.len {
-            self.socket.torn();
-        }
-        self.socket.sent(&result);
-        (result, self.buf)
-    }
 }
 
 // SAFETY: SEND only reads `len` bytes at `addr`.

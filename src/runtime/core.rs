@@ -232,7 +232,7 @@ impl Core {
         }
     }
 
-    /// Drops all tasks, ends all ops, and gives the ring back. Says what did not end within `limit`.
+    /// Drops all tasks, ends all ops, and gives the ring back. Says what did not end in time.
     pub(super) fn shut_down(&self, limit: Duration) -> Leftover {
         let _driver = self.driver.enter_current();
         let _timers = self.timers.enter();

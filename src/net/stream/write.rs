@@ -137,8 +137,17 @@ impl<B: IoBuf> Finish for Send<Socket, B> {
         }
     }
 
-    fn cut(self, cqe: Cqe) -> BufResult<usize, B> {
-        Send::cut(self, cqe)
+    fn cut(mut self, cqe: Cqe) -> BufResult<usize, B> {
+        self.done += usize::try_from(cqe.res).unwrap_or(0);
+        let result = match cqe.result() {
+            Err(e) if e.raw_os_error() != Some(libc::ECANCELED) || self.done == 0 => Err(e),
+            _ => Ok(self.done),
+        };
+        if self.all && result.is_ok() && self.done < self.len {
+            self.socket.torn();
+        }
+        self.socket.sent(&result);
+        (result, self.buf)
     }
 
     fn refused(error: io::Error, buf: B) -> Step<B> {
