@@ -21,9 +21,13 @@ pub(crate) struct Arguments {
     #[arg(value_enum, required_unless_present = "list")]
     pub(crate) workloads: Vec<Workload>,
 
-    /// Columns to measure, separated by commas [default: all but raw-spin]
+    /// Columns to measure, separated by commas [default: all but raw-spin and before-…]
     #[arg(long, value_delimiter = ',', value_parser = columns::find)]
     pub(crate) columns: Vec<&'static Column>,
+
+    /// Another build of this program, to be measured beside this one as before-recv and before-read
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) before: Option<PathBuf>,
 
     /// Rounds of each measurement [default: 5, of 1,024 connections 10, of instructions 1]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]

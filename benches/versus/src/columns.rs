@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use crate::corering;
 use crate::exec::{self, Executor};
@@ -32,6 +34,16 @@ pub(crate) struct Column {
     pub(crate) serve: fn(TcpListener, &ServeOptions) -> io::Result<()>,
     /// Measures a row of `exec`; `None` of a column without tasks, or with another's.
     pub(crate) exec: Option<fn(&str) -> io::Result<f64>>,
+    /// The column that it is in the program of `--before`, if that is what it measures.
+    before: Option<&'static str>,
+}
+
+/// Another build of this program, whose columns are measured beside those of this one.
+static BEFORE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Has the columns `before-…` measured by `program`.
+pub(crate) fn set_before(program: PathBuf) {
+    BEFORE.get_or_init(|| program);
 }
 
 impl fmt::Debug for Column {
@@ -53,7 +65,28 @@ impl Column {
             by_default: true,
             serve,
             exec: None,
+            before: None,
         }
+    }
+
+    const fn before(mut self, name: &'static str) -> Self {
+        self.before = Some(name);
+        self.on_demand()
+    }
+
+    /// The program that measures it, and what the column is called there.
+    ///
+    /// # Errors
+    ///
+    /// A column of another build, and nobody said which.
+    pub(crate) fn program(&self) -> io::Result<(PathBuf, &'static str)> {
+        let Some(name) = self.before else {
+            return Ok((std::env::current_exe()?, self.name));
+        };
+        let program = BEFORE.get().cloned();
+        let text = "--before PROGRAM is missing: a build of versus from another commit";
+        let program = program.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, text))?;
+        Ok((program, name))
     }
 
     const fn of(mut self, package: &'static str) -> Self {
@@ -73,11 +106,18 @@ impl Column {
 }
 
 /// In the order of the report.
-pub(crate) static COLUMNS: [Column; 9] = [
+pub(crate) static COLUMNS: [Column; 11] = [
     Column::new("corering-recv", Role::Own, corering::serve_recv)
         .of("corering")
         .with_executor::<corering::Corering>(),
     Column::new("corering-read", Role::Own, corering::serve_read).of("corering"),
+    Column::new("before-recv", Role::Own, corering::serve_recv)
+        .of("corering")
+        .with_executor::<corering::Corering>()
+        .before("corering-recv"),
+    Column::new("before-read", Role::Own, corering::serve_read)
+        .of("corering")
+        .before("corering-read"),
     Column::new("raw", Role::Limit, raw::serve).of("io-uring"),
     Column::new("raw-spin", Role::Limit, raw::serve_spinning)
         .of("io-uring")

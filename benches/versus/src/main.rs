@@ -105,6 +105,9 @@ fn run(arguments: &Arguments) -> io::Result<ExitCode> {
     // Both ends of a connection, and what else a process has; the limit is inherited.
     sys::raise_nofile(16_384)?;
 
+    if let Some(before) = &arguments.before {
+        columns::set_before(before.clone());
+    }
     let plan = arguments.plan(fifo_permitted);
     let steal = host::Steal::now();
     let mut records = Vec::new();

@@ -81,7 +81,7 @@ impl Server {
         options: &ServeOptions,
     ) -> io::Result<Self> {
         let (listener, address) = listen()?;
-        let own = std::env::current_exe()?;
+        let (own, name) = column.program()?;
         let mut command = match wrapper {
             [] => Command::new(own),
             [program, arguments @ ..] => {
@@ -90,9 +90,7 @@ impl Server {
                 command
             }
         };
-        command
-            .args(["serve", column.name])
-            .args(options.arguments());
+        command.args(["serve", name]).args(options.arguments());
         let child = command.stdin(OwnedFd::from(listener)).spawn()?;
         let clock = CpuClock::of(child.id())?;
         Ok(Self {

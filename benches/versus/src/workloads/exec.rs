@@ -39,8 +39,9 @@ pub(super) fn run(plan: &Plan, progress: &mut Progress) -> Vec<Record> {
 }
 
 fn measure(column: &Column, row: &str, real_time: bool) -> io::Result<f64> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["exec-row", column.name, row]);
+    let (program, name) = column.program()?;
+    let mut command = Command::new(program);
+    command.args(["exec-row", name, row]);
     if real_time {
         command.arg("--real-time");
     }
