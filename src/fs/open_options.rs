@@ -4,10 +4,8 @@ use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::rc::Rc;
 
 use super::ops::Open;
-use crate::driver::Driver;
 use crate::op;
 
 /// How a file is opened, as in [`std::fs::OpenOptions`].
@@ -125,13 +123,12 @@ impl OpenOptions {
         Open::new(self.asked(path.as_ref()))
     }
 
-    fn asked(&self, path: &Path) -> io::Result<(op::Open, Rc<Driver>)> {
-        let open = op::Open {
+    fn asked(&self, path: &Path) -> io::Result<op::Open> {
+        Ok(op::Open {
             path: CString::new(path.as_os_str().as_bytes())?,
             flags: self.flags()?,
             mode: self.mode,
-        };
-        Ok((open, Driver::current()?))
+        })
     }
 
     fn flags(&self) -> io::Result<i32> {

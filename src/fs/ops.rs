@@ -23,34 +23,32 @@ use crate::ring::Fd;
 pub struct Open(Opening);
 
 enum Opening {
-    /// What was asked for cannot be asked of the kernel.
-    Refused(io::Error),
+    /// Not polled yet, so it is not known where; or what cannot be asked of the kernel.
+    Unasked(io::Result<op::Open>),
     Asked(Submit<op::Open>, Rc<Driver>),
     Taken,
 }
 
 impl Open {
-    pub(super) fn new(asked: io::Result<(op::Open, Rc<Driver>)>) -> Open {
-        Open(match asked {
-            Ok((op, driver)) => Opening::Asked(op.submit(&driver), driver),
-            Err(error) => Opening::Refused(error),
-        })
+    pub(super) fn new(open: io::Result<op::Open>) -> Open {
+        Open(Opening::Unasked(open))
     }
 
     fn poll_with(
         &mut self,
         poll: impl FnOnce(&mut Submit<op::Open>) -> Poll<io::Result<Fd>>,
     ) -> Poll<io::Result<File>> {
-        match &mut self.0 {
-            Opening::Asked(submit, driver) => {
-                let fd = ready!(poll(submit))?;
-                Poll::Ready(Ok(File::new(fd, Rc::clone(driver))))
-            }
-            refused => match mem::replace(refused, Opening::Taken) {
-                Opening::Refused(error) => Poll::Ready(Err(error)),
-                _ => panic!("polled after completion"),
-            },
+        if let Opening::Unasked(_) = &self.0
+            && let Opening::Unasked(open) = mem::replace(&mut self.0, Opening::Taken)
+        {
+            let (open, driver) = (open?, Driver::current()?);
+            self.0 = Opening::Asked(open.submit(&driver), driver);
         }
+        let Opening::Asked(submit, driver) = &mut self.0 else {
+            panic!("polled after completion");
+        };
+        let fd = ready!(poll(submit))?;
+        Poll::Ready(Ok(File::new(fd, Rc::clone(driver))))
     }
 }
 

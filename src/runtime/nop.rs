@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -30,22 +29,23 @@ use crate::op;
 /// ```
 #[doc(alias = "IORING_OP_NOP")]
 pub fn nop() -> Nop {
-    Nop(Driver::current().map(|driver| op::Nop.submit(&driver)))
+    Nop(None)
 }
 
 /// The future of [`nop`].
 #[must_use = "futures do nothing unless polled"]
-pub struct Nop(io::Result<Submit<op::Nop>>);
+pub struct Nop(Option<Submit<op::Nop>>);
 
 impl Nop {
     fn poll_with(
         &mut self,
         poll: impl FnOnce(&mut Submit<op::Nop>) -> Poll<io::Result<()>>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Ok(submit) => poll(submit),
-            Err(error) => Poll::Ready(Err(mem::replace(error, io::ErrorKind::Other.into()))),
-        }
+        let submit = match &mut self.0 {
+            Some(submit) => submit,
+            none => none.insert(op::Nop.submit(&Driver::current()?)),
+        };
+        poll(submit)
     }
 }
 
