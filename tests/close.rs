@@ -312,6 +312,36 @@ fn a_dropped_listener_is_closed() {
 }
 
 #[test]
+fn a_closed_listener_hands_out_the_connections_that_nobody_took() {
+    alone(|| {
+        run(async {
+            let before = descriptors();
+            let listener = TcpListener::bind(localhost()).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut accept = Box::pin(listener.accept());
+            assert!(poll_once(&mut accept).await.is_none());
+            yield_now().await;
+            let connect = |_| std::net::TcpStream::connect(address).unwrap();
+            let mut clients: Vec<_> = (0..10).map(connect).collect();
+            for _ in 0..5 {
+                yield_now().await;
+            }
+            drop(accept);
+            let untaken = listener.close().await.unwrap();
+            assert_eq!(untaken.len(), clients.len());
+            for ((stream, peer), client) in untaken.iter().zip(&mut clients) {
+                assert_eq!(*peer, client.local_addr().unwrap());
+                stream.write_all("late").await.0.unwrap();
+                client.read_exact(&mut [0; 4]).unwrap();
+            }
+            assert!(std::net::TcpStream::connect(address).is_err());
+            drop((untaken, clients));
+            until("all are closed", || descriptors() == before).await;
+        });
+    });
+}
+
+#[test]
 fn options_and_addresses_are_those_of_the_socket() {
     run(async {
         let (stream, peer) = pair_with_std().await;

@@ -7,7 +7,9 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -66,6 +68,11 @@ impl Listener {
         &self.driver
     }
 
+    /// The descriptor, once no accept is armed.
+    pub(super) fn into_fd(self) -> Fd {
+        self.fd
+    }
+
     pub(super) fn accepting(self: &Rc<Self>) -> Accepting<'_> {
         Accepting {
             listener: self,
@@ -83,6 +90,26 @@ impl Listener {
         state.stopping = true;
         drop(state);
         self.driver.cancel(key);
+    }
+
+    /// Ends the accept that is armed, and hands out the connections that nobody has taken.
+    pub(super) async fn close(&self) -> VecDeque<Fd> {
+        self.stop();
+        let mut place = None;
+        let ended = poll_fn(|cx| self.poll_ended(&mut place, cx));
+        ended.await;
+        mem::take(&mut self.state.borrow_mut().queue)
+    }
+
+    /// Waits until no accept is armed. The caller is the last who waits here.
+    fn poll_ended(&self, place: &mut Option<Place>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.state.borrow().arm.is_none() {
+            return Poll::Ready(());
+        }
+        let waker = cx.waker().clone();
+        let old = self.state.borrow_mut().waiters.wait(place, waker);
+        drop(old); // user code, so not while the state is borrowed
+        Poll::Pending
     }
 
     fn arm(self: &Rc<Self>) -> Result<(), io::Error> {

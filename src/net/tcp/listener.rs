@@ -11,12 +11,12 @@ use std::task::{Context, Poll, ready};
 
 use super::socket::{TcpSocket, ip};
 use super::stream::TcpStream;
-use crate::driver::Driver;
+use crate::driver::{Driver, Op};
 use crate::io::{Operation, Sealed, cancelled};
 use crate::net::listener::{Accepting, Listener};
 use crate::net::lookup::{ToSocketAddrs, first_that};
 use crate::net::stream::Socket;
-use crate::op::Acceptor;
+use crate::op::{self, Acceptor};
 use crate::ring::Fd;
 
 /// Connections that wait in the kernel unless [`TcpSocket::listen`] says otherwise.
@@ -100,6 +100,35 @@ impl TcpListener {
         }
     }
 
+    /// Stops listening. Returns the connections that were accepted and that nobody has taken, with
+    /// the peers' addresses; those that are still in the kernel's backlog are reset.
+    ///
+    /// # Errors
+    ///
+    /// None that the network causes: what `close(2)` reports.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future closes the listener as dropping the listener does.
+    ///
+    /// # Source
+    ///
+    /// [`close(2)`](https://man7.org/linux/man-pages/man2/close.2.html)
+    pub async fn close(self) -> io::Result<Vec<(TcpStream, SocketAddr)>> {
+        let listener = Rc::clone(&self.0);
+        let queued = listener.close().await;
+        let driver = Rc::clone(listener.driver());
+        let untaken = queued.into_iter().filter_map(|fd| accepted(fd, &driver));
+        let untaken = untaken.collect();
+        drop(self);
+        // The accept has ended, so nobody else holds the socket.
+        let closed = match Rc::try_unwrap(listener) {
+            Ok(listener) => op::Close(listener.into_fd()).submit(&driver).await,
+            Err(_) => Ok(()),
+        };
+        closed.and(untaken)
+    }
+
     /// The address that the listener is bound to.
     ///
     /// # Errors
@@ -168,26 +197,24 @@ impl Future for Accept<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             let fd = ready!(self.accepting.poll(cx))?;
-            if let Some(accepted) = self.accepted(fd) {
+            if let Some(accepted) = accepted(fd, self.driver) {
                 return Poll::Ready(accepted);
             }
         }
     }
 }
 
-impl Accept<'_> {
-    /// A connection and its peer's address. `None` if the peer is gone already.
-    fn accepted(&self, fd: Fd) -> Option<<Self as Future>::Output> {
-        // A multishot accept has one place for all addresses, so it is asked for afterwards.
-        match fd.getpeername() {
-            Ok(peer) => {
-                let stream = TcpStream::new(Socket::new(fd, Rc::clone(self.driver)));
-                Some(ip(peer).map(|peer| (stream, peer)))
-            }
-            // The peer has reset the connection in the backlog: nobody is left to talk to.
-            Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => None,
-            Err(e) => Some(Err(e)),
+/// A connection and its peer's address. `None` if the peer is gone already.
+fn accepted(fd: Fd, driver: &Rc<Driver>) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+    // A multishot accept has one place for all addresses, so it is asked for afterwards.
+    match fd.getpeername() {
+        Ok(peer) => {
+            let stream = TcpStream::new(Socket::new(fd, Rc::clone(driver)));
+            Some(ip(peer).map(|peer| (stream, peer)))
         }
+        // The peer has reset the connection in the backlog: nobody is left to talk to.
+        Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => None,
+        Err(e) => Some(Err(e)),
     }
 }
 
@@ -198,7 +225,7 @@ impl Operation for Accept<'_> {
 
     fn poll_cancel(&mut self, _: &mut Context<'_>) -> Poll<Self::Outcome> {
         while let Some(fd) = self.accepting.cancel() {
-            if let Some(accepted) = self.accepted(fd) {
+            if let Some(accepted) = accepted(fd, self.driver) {
                 return Poll::Ready(accepted);
             }
         }
