@@ -26,6 +26,7 @@
 //! | sleeps, deadlines, intervals | [`time`] |
 //! | Ctrl-C | [`signal`] |
 //! | what may be lent to the kernel | [`buffers`] |
+//! | ending an operation early | [`io::Operation`], [the guide](guide::cancellation) |
 //!
 //! # What completion means
 //!
@@ -106,7 +107,8 @@
 //!
 //! Each method says so under *Cancellation*. What is lost is what you let go of yourself: dropping
 //! a *stream* gives up the bytes that nobody has read. [`close`](net::TcpStream::close) returns
-//! them.
+//! them. To end an operation and get its buffer back, use
+//! [`cancel` and `timeout`](io::Operation); [the guide](guide::cancellation) has the whole table.
 //!
 //! # What blocks a core
 //!
@@ -157,6 +159,7 @@
 
 mod driver;
 pub mod fs;
+pub mod guide;
 pub mod io;
 pub mod net;
 mod op;

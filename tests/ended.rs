@@ -85,6 +85,7 @@ fn a_read_that_goes_straight_into_its_buffer_is_cancelled_with_it() {
         });
         assert!(read_exactly(&stream, 64 * 1024).await == pattern(1, 64 * 1024));
         let mut peer = sender.join().unwrap();
+        let before = stats().unwrap().cancels;
         for round in 0..50 {
             let mut read = stream.read(Vec::with_capacity(32 * 1024));
             begin(&mut read).await;
@@ -102,7 +103,13 @@ fn a_read_that_goes_straight_into_its_buffer_is_cancelled_with_it() {
                     }
                 }
             }
+            if round % 2 == 0 {
+                // A short message has ended it, a cancel has not.
+                peer.write_all(&pattern(2, 16 * 1024)).unwrap();
+                assert!(read_exactly(&stream, 16 * 1024).await == pattern(2, 16 * 1024));
+            }
         }
+        assert!(stats().unwrap().cancels >= before + 25);
     });
 }
 

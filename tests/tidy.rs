@@ -104,6 +104,12 @@ fn files_are_short() {
 }
 
 #[test]
+fn futures_say_what_dropping_does() {
+    let shipped = |path: &str| path.starts_with("src/") && rust(path);
+    hold(texts::futures_say_what_dropping_does, shipped);
+}
+
+#[test]
 fn functions_are_short() {
     hold(rules::functions_are_short, rust);
 }

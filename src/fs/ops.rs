@@ -19,6 +19,11 @@ use crate::ring::Fd;
 
 /// The future of [`OpenOptions::open`](super::OpenOptions::open), [`File::open`] and
 /// [`File::create`].
+///
+/// # Cancellation
+///
+/// Dropped, it cancels the open; a file that is opened all the same is closed. One that was made or
+/// emptied stays so.
 #[must_use = "futures do nothing unless polled"]
 pub struct Open(Opening);
 
@@ -75,6 +80,10 @@ impl Operation for Open {
 }
 
 /// The future of [`File::read_at`].
+///
+/// # Cancellation
+///
+/// Dropped, it cancels the read; what was read is still in the file.
 #[must_use = "futures do nothing unless polled"]
 pub struct ReadAt<'a, B: IoBufMut> {
     state: Reading<B>,
@@ -142,6 +151,11 @@ impl<B: IoBufMut> Operation for ReadAt<'_, B> {
 }
 
 /// The future of [`File::write_at`].
+///
+/// # Cancellation
+///
+/// Dropped before its first poll, it writes nothing. Dropped later, it runs to its end, and an
+/// error is reported by the next sync or `close`.
 #[must_use = "futures do nothing unless polled"]
 pub struct WriteAt<'a, B: IoBuf> {
     write: Committed<op::Write<Handle, B>>,
@@ -184,6 +198,11 @@ impl<B: IoBuf> Operation for WriteAt<'_, B> {
 }
 
 /// The future of [`File::sync_all`] and [`File::sync_data`].
+///
+/// # Cancellation
+///
+/// Dropped while it waits for writes that were dropped, it syncs nothing. Dropped later, it runs to
+/// its end, and an error is reported by the next sync or `close`.
 #[must_use = "futures do nothing unless polled"]
 pub struct Sync<'a> {
     file: &'a File,

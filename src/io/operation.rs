@@ -149,6 +149,10 @@ pub(crate) fn cancelled() -> io::Error {
 }
 
 /// The future of [`Operation::cancel`].
+///
+/// # Cancellation
+///
+/// Dropped, it leaves the operation as it is, which may be cancelled already: await it still.
 #[must_use = "futures do nothing unless polled"]
 pub struct Cancel<'a, F>(&'a mut F);
 
@@ -167,6 +171,10 @@ impl<F> fmt::Debug for Cancel<'_, F> {
 }
 
 /// The future of [`Operation::timeout`].
+///
+/// # Cancellation
+///
+/// As that of the operation.
 #[must_use = "futures do nothing unless polled"]
 pub struct WithTimeout<F> {
     operation: F,

@@ -33,6 +33,10 @@ pub fn nop() -> Nop {
 }
 
 /// The future of [`nop`].
+///
+/// # Cancellation
+///
+/// Dropped, it is cancelled.
 #[must_use = "futures do nothing unless polled"]
 pub struct Nop(Option<Submit<op::Nop>>);
 

@@ -32,6 +32,10 @@ pub fn yield_now() -> YieldNow {
 }
 
 /// The future of [`yield_now`].
+///
+/// # Cancellation
+///
+/// Dropped, it does nothing: the task stays at the back of the queue.
 #[derive(Debug)]
 #[must_use = "nothing is yielded until the future is awaited"]
 pub struct YieldNow {

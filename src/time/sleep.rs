@@ -97,6 +97,10 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 ///
 /// Polled after it was ready, it is ready again until it is [`reset`](Sleep::reset). It may be
 /// polled by another runtime of the thread than before: then it waits there.
+///
+/// # Cancellation
+///
+/// Dropped, it takes its timer out of the wheel.
 #[must_use = "futures do nothing unless polled"]
 pub struct Sleep {
     deadline: Instant,

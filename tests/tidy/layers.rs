@@ -24,6 +24,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["io", "signal", "sync", "time", "op", "driver", "ring"],
     ),
     ("compat", &["net", "io"]),
+    // Text only.
+    ("guide", &[]),
     (
         "runtime",
         &[

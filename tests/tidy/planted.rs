@@ -42,6 +42,18 @@ fn a_long_file_is_noticed() {
 }
 
 #[test]
+fn a_future_that_does_not_say_what_dropping_does_is_noticed() {
+    let rule = texts::futures_say_what_dropping_does;
+    let with =
+        |docs: &str| format!("{docs}pub struct Read<'a>(&'a u8);\nimpl Future for Read<'_> {{");
+    assert_eq!(lines(rule, "src/a.rs", &with("/// Reads.\n")), [2]);
+    let whole = "/// Reads.\n///\n/// # Cancellation\n///\n/// None.\n#[must_use]\n";
+    assert_eq!(lines(rule, "src/a.rs", &with(whole)), []);
+    let hidden = "struct Read;\nimpl Future for Read {";
+    assert_eq!(lines(rule, "src/a.rs", hidden), []);
+}
+
+#[test]
 fn a_long_function_is_noticed() {
     let rule = rules::functions_are_short;
     let body = |lines: usize| format!("fn f(a: [u8; 2]) {{\n{}}}\n", "a();\n".repeat(lines));

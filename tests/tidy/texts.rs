@@ -99,3 +99,31 @@ fn is_version(heading: &str) -> bool {
         && numbers(&version[1..], '.', &lengths)
         && numbers(date, '-', &[4, 2, 2])
 }
+
+/// Every future that users see says what dropping it does.
+pub(crate) fn futures_say_what_dropping_does(source: &Source) -> Vec<(usize, String)> {
+    let lines: Vec<_> = source.text.lines().map(str::trim_start).collect();
+    let mut findings = Vec::new();
+    for future in lines.iter().filter_map(|line| future_of(line)) {
+        let public = format!("pub struct {future}");
+        let declares = |line: &&str| {
+            line.strip_prefix(public.as_str())
+                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+        };
+        let Some(at) = lines.iter().position(|line| declares(&line)) else {
+            continue;
+        };
+        let above = lines[..at].iter().rev();
+        let mut docs = above.take_while(|line| line.starts_with("///") || line.starts_with("#["));
+        if !docs.any(|line| *line == "/// # Cancellation") {
+            findings.push((at + 1, format!("{future} has no section on cancellation")));
+        }
+    }
+    findings
+}
+
+/// `impl<F> Future for Timeout<F> {` is one of `Timeout`.
+fn future_of(line: &str) -> Option<&str> {
+    let (_, future) = line.strip_prefix("impl")?.split_once("Future for ")?;
+    future.split(['<', ' ']).next()
+}

@@ -17,6 +17,10 @@ use crate::io::{Operation, Sealed, cancelled};
 const PIECE_MAX: usize = 16 * 1024 * 1024;
 
 /// The future of `fill_buf()`.
+///
+/// # Cancellation
+///
+/// Dropped, it has taken nothing.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct FillBuf<'a> {
@@ -25,6 +29,10 @@ pub struct FillBuf<'a> {
 }
 
 /// The future of `fill_more()`.
+///
+/// # Cancellation
+///
+/// Dropped, it has taken nothing.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct FillMore<'a> {

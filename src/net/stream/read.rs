@@ -17,6 +17,12 @@ use crate::io::{Operation, Sealed, cancelled};
 use crate::op;
 
 /// The future of `read(buf)`.
+///
+/// # Cancellation
+///
+/// Dropped while it waits for the inbox, it frees its buffer and leaves the bytes to the next read.
+/// Dropped while the kernel has its buffer, it cancels the receive; bytes that come all the same
+/// are kept for the next read.
 #[must_use = "futures do nothing unless polled"]
 pub struct Read<'a, B: IoBufMut> {
     socket: &'a Rc<Socket>,

@@ -14,6 +14,10 @@ use crate::io::waiters::Place;
 use crate::io::{Operation, Sealed, cancelled};
 
 /// The future of `recv()`.
+///
+/// # Cancellation
+///
+/// Dropped, it leaves the bytes to the next read.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Recv<'a> {

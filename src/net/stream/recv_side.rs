@@ -460,7 +460,8 @@ impl Receiver for Socket {
         let mut side = self.recv.borrow_mut();
         side.arm = Arm::Idle;
         side.nonempty = cqe.sock_nonempty();
-        side.direct &= cqe.res >= DIRECT_UNTIL;
+        // One that was cancelled says nothing about what comes.
+        side.direct &= cqe.res >= DIRECT_UNTIL || cqe.res == -libc::ECANCELED;
         match cqe.res {
             0 => side.end = End::Eof,
             ..0 if cqe.res != -libc::ECANCELED => side.fail(-cqe.res),

@@ -18,21 +18,39 @@ use crate::op::{Send, SendVectored, SendZc, Sender};
 use crate::ring::Cqe;
 
 /// The future of `write_all(buf)`.
+///
+/// # Cancellation
+///
+/// Dropped before its first poll or before its turn, it sends nothing. Dropped later, it is sent to
+/// the end of the buffer, and an error is reported by the next write.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct WriteAll<'a, B: IoBuf>(InTurn<'a, B, Send<Socket, B>>);
 
 /// The future of `write(buf)`.
+///
+/// # Cancellation
+///
+/// As that of [`WriteAll`], for what the kernel takes at once.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Write<'a, B: IoBuf>(InTurn<'a, B, Send<Socket, B>>);
 
 /// The future of `write_vectored(bufs)`.
+///
+/// # Cancellation
+///
+/// As that of [`WriteAll`], for what the kernel takes at once.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct WriteVectored<'a, B: IoBufs>(InTurn<'a, B, SendVectored<Socket, B>>);
 
 /// The future of `write_zero_copy(buf)`.
+///
+/// # Cancellation
+///
+/// As that of [`WriteAll`], for what the kernel takes at once. The buffer is freed at the kernel's
+/// notification.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct WriteZeroCopy<'a, B: IoBuf>(InTurn<'a, B, SendZc<Socket, B>>);

@@ -15,6 +15,10 @@ use crate::op;
 use crate::ring::Fd;
 
 /// The future of [`TcpSocket::connect`](super::TcpSocket::connect).
+///
+/// # Cancellation
+///
+/// Dropped, it cancels the attempt; a connection that comes about all the same is closed.
 #[must_use = "futures do nothing unless polled"]
 pub struct Connect {
     submit: Submit<op::Connect>,

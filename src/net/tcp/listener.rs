@@ -185,6 +185,10 @@ impl fmt::Debug for TcpListener {
 }
 
 /// The future of [`TcpListener::accept`].
+///
+/// # Cancellation
+///
+/// Dropped, it leaves the connection to the next `accept`.
 #[must_use = "futures do nothing unless polled"]
 pub struct Accept<'a> {
     accepting: Accepting<'a>,
