@@ -64,11 +64,16 @@ run() {
     esac
 }
 
+failed_test() { grep -m1 -oP '^\s+\K[a-z0-9_:]+$' "$CARGO_TARGET_DIR/log"; }
+
 declare -A clean
 for patch in "${patches[@]}"; do clean[$(head_of "$patch" test)]=; done
 echo "without a bug: ${#clean[@]} sets of tests"
 for test in "${!clean[@]}"; do
-    run "$test" || { echo "$test does not pass as it is:"; tail -20 "$CARGO_TARGET_DIR/log"; exit 1; }
+    run "$test" && continue
+    echo "$test does not pass as it is:"
+    tail -20 "$CARGO_TARGET_DIR/log"
+    exit 1
 done
 
 caught=0 missed=0
@@ -81,7 +86,7 @@ for patch in "${patches[@]}"; do
         result=$?
         case $result in
             0) verdict="MISSED by $test" ;;
-            1) verdict="caught by $(grep -m1 -oP '^\s+\K[a-z_:]+$' "$CARGO_TARGET_DIR/log" || echo "$test")" ;;
+            1) verdict="caught by $(failed_test || echo "$test")" ;;
             2) verdict="BROKEN: the tests are not built" ;;
             3) verdict="caught by $test, which does not end" result=1 ;;
         esac
