@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
@@ -13,6 +13,32 @@ use corering::task::yield_now;
 use futures_lite::future::{poll_once, zip};
 
 use common::{Random, pair_with_std, pattern, run};
+
+#[test]
+fn who_always_finds_something_lets_others_run() {
+    run(async {
+        let (stream, mut peer) = pair_with_std().await;
+        peer.set_nodelay(true).unwrap();
+        assert!(poll_once(stream.recv()).await.is_none());
+        for _ in 0..300 {
+            // In pieces of their own: each is received before the next is sent.
+            peer.write_all(b"x").unwrap();
+            for _ in 0..3 {
+                yield_now().await;
+            }
+        }
+        let taken = Rc::new(Cell::new(0));
+        let count = Rc::clone(&taken);
+        let reader = spawn(async move {
+            while count.get() < 300 {
+                count.set(count.get() + stream.recv().await.unwrap().unwrap().len());
+            }
+        });
+        yield_now().await;
+        assert!((1..=200).contains(&taken.get()), "{} at once", taken.get());
+        reader.await.unwrap();
+    });
+}
 
 #[test]
 fn two_concurrent_readers_are_served_in_order() {

@@ -66,6 +66,31 @@ fn a_waker_used_on_another_thread_wakes_a_core_that_sleeps() {
 }
 
 #[test]
+fn a_waker_used_inside_another_runtime_wakes_its_own() {
+    let runtime = Builder::new().spin(Spin::Never).build().unwrap();
+    let (wakers, taken) = channel::<Waker>();
+    let done = Arc::new(AtomicBool::new(false));
+    let other = {
+        let done = Arc::clone(&done);
+        thread::spawn(move || {
+            Runtime::new().unwrap().block_on(async {
+                let waker = taken.recv().unwrap();
+                sleep(Duration::from_millis(20)).await; // the first one sleeps by now
+                done.store(true, Ordering::Release);
+                waker.wake();
+                // Its own tasks go on as before.
+                spawn(yield_now()).await.unwrap();
+            });
+        })
+    };
+    runtime.block_on(async {
+        let finished = timeout(Duration::from_secs(10), until_done(&wakers, &done)).await;
+        assert!(finished.is_ok(), "the wake was lost");
+    });
+    other.join().unwrap();
+}
+
+#[test]
 fn no_wake_of_many_threads_is_lost() {
     const ROUNDS: u32 = 2_000;
     run(async {

@@ -361,8 +361,18 @@ unsafe impl IoBufMut for Submits {
 
 #[test]
 fn the_drop_of_an_orphan_may_use_the_driver() {
+    drop_of_an_orphan(false);
+}
+
+#[test]
+fn the_drop_of_an_op_that_was_not_looked_at_may_use_the_driver() {
+    drop_of_an_orphan(true);
+}
+
+/// Drops the future of a receive, before or after its completion was taken.
+fn drop_of_an_orphan(completed: bool) {
     let core = Core::new();
-    let (socket, _peer) = Resource::pair(&core);
+    let (socket, mut peer) = Resource::pair(&core);
     let (other, mut far) = Resource::pair(&core);
     let mut future = Recv {
         socket: Rc::clone(&socket),
@@ -376,6 +386,10 @@ fn the_drop_of_an_orphan_may_use_the_driver() {
     .submit(&core);
     assert!(poll(&mut future).is_pending());
     core.turn();
+    if completed {
+        peer.write_all(b"x").unwrap();
+        core.drain();
+    }
     drop(future);
     core.drain();
     let mut text = [0; 17];
