@@ -132,6 +132,25 @@ job_asan() {
     rustup run nightly cargo test --target $TARGET -p corering --lib -- driver:: net:: task::
 }
 
+## alarms: the tests under a thousand signals a second
+job_alarms() {
+    have cc || skip "no C compiler"
+    cc -Wall -Wextra -Werror -shared -fPIC -O2 -o "$work/alarms.so" ci/alarms.c -ldl
+    local programs program
+    # These two make no ring.
+    programs=$(cargo test --no-run 2>&1 | tee /dev/stderr |
+        sed -n 's/^ *Executable .*(\(.*\))$/\1/p' | grep -Ev '/(tidy|compile_fail)-')
+    # An idle core is woken by each signal, which those that are left out do not allow.
+    for program in $programs; do
+        echo "+ $program"
+        LD_PRELOAD=$work/alarms.so timeout 120 "$program" --quiet --skip an_idle_runtime \
+            --skip ten_thousand_runtimes
+    done
+}
+
+## planted: small bugs are found by the tests that are there for them
+job_planted() { ci/planted.sh --quick; }
+
 # booted VERSION: the tests on that kernel.
 booted() {
     local tests tmpdir

@@ -15,7 +15,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
-readonly LIMIT=120 # seconds for one test to fail; those that pass take less than a third of it
+readonly LIMIT=60 # seconds for one test to fail; those that pass take less than a third of it
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 copy=$target/planted/tree
 export CARGO_TARGET_DIR=$target/planted/build
