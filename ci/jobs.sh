@@ -139,7 +139,8 @@ job_alarms() {
     local programs program failed=()
     # These make no ring.
     programs=$(cargo test --no-run 2>&1 | tee /dev/stderr |
-        sed -n 's/^ *Executable .*(\(.*\))$/\1/p' | grep -Ev '/(tidy|compile_fail|corering_macros)-')
+        sed -n 's/^ *Executable .*(\(.*\))$/\1/p' |
+        grep -Ev '/(tidy|compile_fail|corering_macros)-')
     # Left out: those that assert that an idle core is not woken, or that one wait of a bare ring is
     # not cut short, as signals do; one that asks rustc; and one that takes minutes.
     local skips=(an_idle_runtime ring::tests::wait ring::tests::lend ten_thousand_runtimes
