@@ -228,6 +228,11 @@ fn fill_takes_pieces_until_the_room_is_used() {
     assert_eq!(fill.finish(), 6);
     assert_eq!(part.into_inner(), b"0123abcdef");
 
+    let mut partly = Vec::with_capacity(10);
+    let mut fill = Fill::new(&mut partly);
+    fill.put(b"abc");
+    assert_eq!((fill.finish(), &partly[..]), (3, &b"abc"[..]));
+
     let mut kept = vec(b"old");
     let mut fill = Fill::new(&mut kept);
     fill.put(b"new bytes");
