@@ -303,6 +303,35 @@ fn a_runtime_ends_when_its_thread_does() {
 }
 
 #[test]
+fn a_runtime_may_end_after_the_thread_locals_of_the_crate() {
+    thread_local! {
+        static KEPT: Kept = const { Kept(Cell::new(None)) };
+    }
+    /// Ends a runtime when its thread does, and says whether that panics.
+    struct Kept(Cell<Option<(Runtime, mpsc::Sender<bool>)>>);
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            if let Some((runtime, said)) = self.0.take() {
+                let end = || drop((stats(), runtime));
+                let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(end));
+                said.send(ended.is_ok()).unwrap();
+            }
+        }
+    }
+    let (say, said) = mpsc::channel();
+    let own = thread::spawn(|| {
+        // Made first, so that it is destroyed last.
+        KEPT.with(|_| ());
+        let runtime = Runtime::new().unwrap();
+        runtime.block_on(all_that_there_is());
+        KEPT.with(|kept| kept.0.set(Some((runtime, say))));
+    });
+    own.join().unwrap();
+    assert_eq!(said.recv(), Ok(true));
+    assert_eq!(ALIVE.get(), 0);
+}
+
+#[test]
 fn a_large_message_on_its_way_does_not_hold_up_the_end() {
     const LEN: usize = 8 << 20;
     let bytes = pattern(1, LEN);

@@ -150,9 +150,12 @@ impl Driver {
         })
     }
 
-    /// Makes this the thread's current driver until the guard is dropped.
+    /// Makes this the thread's current driver until the guard is dropped. Not so in a destructor of
+    /// a thread-local that runs after ours: a runtime that ends there has to end all the same, and
+    /// what its tasks ask for then finds no driver.
     pub(crate) fn enter_current(self: &Rc<Self>) -> Entered {
-        Entered(CURRENT.with(|current| current.replace(Some(Rc::clone(self)))))
+        let before = CURRENT.try_with(|current| current.replace(Some(Rc::clone(self))));
+        Entered(before.ok().flatten())
     }
 
     /// The core's provided buffers.

@@ -159,8 +159,8 @@ impl Runtime {
 /// # }
 /// ```
 pub fn stats() -> Option<Stats> {
-    let core = CURRENT.with(|current| current.borrow().clone());
-    core.map(|core| core.stats())
+    let core = CURRENT.try_with(|current| current.borrow().clone());
+    core.ok().flatten().map(|core| core.stats())
 }
 
 /// Restores the thread's previous runtime.
