@@ -11,6 +11,7 @@ use corering::io::Operation;
 use corering::net::{TcpListener, TcpSocket};
 use corering::runtime::{nop, stats};
 use corering::task::yield_now;
+use corering::time::sleep;
 use futures_lite::future::poll_once;
 
 use common::{errno, localhost, pair, pair_with_std, pattern, read_exactly, run};
@@ -335,5 +336,22 @@ fn an_operation_that_is_ended_leaves_nothing_behind() {
         // The receive of the stream, and the wait for a kick if there was one.
         assert!(stats.in_flight <= 2 && stats.orphans <= 1, "{stats:?}");
         assert_eq!(stats.timers, before);
+    });
+}
+
+#[test]
+fn an_operation_that_a_worker_was_interrupted_in_is_cancelled() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    run(async {
+        // It waits for somebody who reads, on a worker thread.
+        let mut create = File::create(&path);
+        begin(&mut create).await;
+        sleep(SHORT).await;
+        assert_eq!(errno(create.cancel().await), libc::ECANCELED);
+        let late = File::create(&path).timeout(SHORT).await;
+        assert_eq!(late.unwrap_err().kind(), ErrorKind::TimedOut);
     });
 }

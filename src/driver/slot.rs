@@ -213,9 +213,7 @@ impl Slots {
         let slot = self.slot_of(key);
         let waker = match slot.state {
             // The flags are those of a completion that is the first, the last, and its op's result.
-            State::Waiting
-                if !cqe.is_more() && !cqe.is_notification() && cqe.res != -libc::ECANCELED =>
-            {
+            State::Waiting if !cqe.is_more() && !cqe.is_notification() && cqe.res >= 0 => {
                 slot.keep(cqe);
                 slot.state = State::Done;
                 slot.waker.take()
@@ -436,9 +434,12 @@ impl Slot {
 
     /// What is not a single completion that somebody waits for.
     #[cold]
-    fn complete_slowly(&mut self, cqe: Cqe, buffers: &Rc<BufRing>) -> Option<Effect> {
+    fn complete_slowly(&mut self, mut cqe: Cqe, buffers: &Rc<BufRing>) -> Option<Effect> {
         // Only a multishot op takes provided buffers; one that came all the same goes back.
         drop(lease(buffers, cqe));
+        if self.cancelled && is_interruption(cqe.res) {
+            cqe.res = -libc::ECANCELED;
+        }
         if cqe.res == -libc::ECANCELED && !self.cancelled && self.repeats < REPEATS_MAX {
             self.repeats += 1;
             return Some(Effect::Again);
@@ -457,4 +458,11 @@ impl Slot {
             state => unreachable!("a completion for a slot in state {state:?}"),
         }
     }
+}
+
+/// Whether a worker thread of the kernel's was interrupted before it had done anything, which is
+/// how a cancel ends it. Some operations say so by numbers that are the kernel's own (`ERESTARTSYS`
+/// and those after it), which no system call returns.
+fn is_interruption(res: i32) -> bool {
+    matches!(-res, libc::EINTR | 512..=514 | 516)
 }
