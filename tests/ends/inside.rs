@@ -1,0 +1,233 @@
+//! The ways to end an operation while its runtime goes on.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use corering::runtime::nop;
+use corering::time::timeout;
+use corering::{Runtime, spawn};
+
+use crate::cell::{
+    Attempt, Course, End, Got, How, STATES, Scene, State, Verdict, WAYS, Way, in_flight, pends,
+    prelude, reach, turns,
+};
+use crate::common::asleep_once;
+use crate::oracle::Baseline;
+
+/// For one cell.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// Until an operation is given up that is to have got somewhere before.
+const TIME: Duration = Duration::from_millis(8);
+
+pub(crate) fn cells<S: Scene>() -> Vec<(Way, State, Verdict)> {
+    let mut cells = Vec::new();
+    let mut runtime = None;
+    for way in WAYS.into_iter().filter(|way| way.is_inside()) {
+        for state in STATES {
+            let verdict = match missing::<S>(way, state) {
+                Some(why) => Verdict::Missing(why),
+                None => tried::<S>(&mut runtime, way, state),
+            };
+            cells.push((way, state, verdict));
+        }
+    }
+    cells
+}
+
+fn missing<S: Scene>(way: Way, state: State) -> Option<&'static str> {
+    let course = S::course(state);
+    if let Some(why) = S::missing(way, state) {
+        return Some(why);
+    }
+    match (way, state) {
+        (_, State::Submitted) if course != Course::Waits => {
+            Some("nothing keeps the kernel from completing it")
+        }
+        (Way::Panic, State::Completed) if course == Course::AtOnce => {
+            Some("it is reaped by the call that submits it, and no task runs in between")
+        }
+        (Way::Timeout, State::Staged) if S::PRELUDE > 0 => {
+            Some("it is staged by its second poll, and the time passes in a turn")
+        }
+        _ => None,
+    }
+}
+
+/// Runs a cell, on a new runtime if the last one has seen a failure.
+fn tried<S: Scene>(runtime: &mut Option<Runtime>, way: Way, state: State) -> Verdict {
+    let current = runtime.get_or_insert_with(|| Runtime::new().expect("a runtime"));
+    let tried = catch_unwind(AssertUnwindSafe(|| {
+        current.block_on(async {
+            asleep_once().await;
+            let before = Baseline::now();
+            match timeout(PATIENCE, tried_on::<S>(way, state)).await {
+                Ok(()) => before.is_back().await,
+                Err(_) => Err("it hangs".to_string()),
+            }
+        })
+    }));
+    let what = match tried {
+        Ok(Ok(())) => return Verdict::Held,
+        Ok(Err(what)) => what,
+        Err(panic) => text_of(&*panic),
+    };
+    *runtime = None;
+    Verdict::Broken(what)
+}
+
+pub(crate) fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic").to_string()
+}
+
+async fn tried_on<S: Scene>(way: Way, state: State) {
+    let scene = Rc::new(S::set(state).await);
+    let got = match way {
+        Way::Panic => panicked(&scene, state).await,
+        _ if state == State::Completed && S::course(state) == Course::AtOnce => {
+            interrupted(&scene, way).await
+        }
+        _ => ended(&scene, way, state).await,
+    };
+    if !state.has_happened() {
+        // It comes while nobody waits.
+        scene.happen();
+        turns(4).await;
+    }
+    scene.after(End { way, state, got }).await;
+}
+
+async fn ended<S: Scene>(scene: &Rc<S>, way: Way, state: State) -> Option<Got> {
+    let start = Instant::now();
+    let time = match (way, state) {
+        (Way::Timeout, State::Staged) => Some(Duration::ZERO),
+        (Way::Timeout, _) => Some(TIME),
+        _ => None,
+    };
+    let how = How::new(time);
+    let mut attempt = scene.begin(Rc::clone(&how));
+    if time != Some(Duration::ZERO) {
+        reach(&**scene, &mut attempt, &how, state).await;
+    }
+    match way {
+        Way::Cancel => how.cancel(),
+        Way::Timeout if state == State::Submitted => {}
+        Way::Timeout => std::thread::sleep(TIME.saturating_sub(start.elapsed())),
+        _ => {
+            drop(attempt);
+            if way == Way::Resource {
+                scene.let_go();
+            }
+            return None;
+        }
+    }
+    Some(attempt.await)
+}
+
+/// The panic that is meant.
+struct Planned;
+
+async fn panicked<S: Scene>(scene: &Rc<S>, state: State) -> Option<Got> {
+    let scene = Rc::clone(scene);
+    let task = spawn(async move {
+        let how = How::new(None);
+        let mut attempt = scene.begin(Rc::clone(&how));
+        reach(&*scene, &mut attempt, &how, state).await;
+        // As a panic, but for the message.
+        resume_unwind(Box::new(Planned));
+    });
+    let error = match task.await {
+        Ok(never) => never,
+        Err(error) => error,
+    };
+    let payload = error.into_panic();
+    if !payload.is::<Planned>() {
+        resume_unwind(payload);
+    }
+    None
+}
+
+thread_local! {
+    static ACTION: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+/// Runs [`ACTION`] when it is woken: between two completions, if a driver wakes it.
+struct Interrupt;
+
+impl Wake for Interrupt {
+    fn wake(self: Arc<Self>) {
+        if let Some(action) = ACTION.take() {
+            action();
+        }
+    }
+}
+
+/// Ends an operation that the call completes which submits it: its completion is there, behind that
+/// of another one, whose waker it is that ends the operation.
+async fn interrupted<S: Scene>(scene: &Rc<S>, way: Way) -> Option<Got> {
+    let time = (way == Way::Timeout).then_some(TIME);
+    let how = How::new(time);
+    let start = Instant::now();
+    let mut attempt = scene.begin(Rc::clone(&how));
+    prelude::<S>(&mut attempt).await;
+    let mut first = nop();
+    let waker = Waker::from(Arc::new(Interrupt));
+    let poll = Pin::new(&mut first).poll(&mut Context::from_waker(&waker));
+    assert!(poll.is_pending());
+    let before = in_flight();
+    pends(&mut attempt).await;
+    assert!(in_flight() > before, "it was not submitted");
+    let left = Rc::new(RefCell::new(None));
+    let action = {
+        let (left, scene, how) = (Rc::clone(&left), Rc::clone(scene), Rc::clone(&how));
+        move || {
+            // The first one has been reaped.
+            assert!(in_flight() >= before, "the operation has been reaped");
+            left.replace(end_now(attempt, &*scene, &how, way));
+        }
+    };
+    ACTION.set(Some(Box::new(action)));
+    if way == Way::Timeout {
+        // So that its timer fires in the turn that submits it.
+        std::thread::sleep((TIME + TIME / 4).saturating_sub(start.elapsed()));
+    }
+    turns(1).await;
+    assert!(ACTION.take().is_none(), "nobody was woken");
+    let left = left.take();
+    match left {
+        Some(Left::Ready(got)) => Some(got),
+        Some(Left::Attempt(attempt)) => Some(attempt.await),
+        None => None,
+    }
+}
+
+/// What is left of an operation that has begun to end.
+enum Left {
+    Ready(Got),
+    Attempt(Attempt),
+}
+
+fn end_now<S: Scene>(mut attempt: Attempt, scene: &S, how: &How, way: Way) -> Option<Left> {
+    match way {
+        Way::Cancel => how.cancel(),
+        Way::Timeout => {}
+        _ => {
+            drop(attempt);
+            if way == Way::Resource {
+                scene.let_go();
+            }
+            return None;
+        }
+    }
+    let mut cx = Context::from_waker(Waker::noop());
+    Some(match attempt.as_mut().poll(&mut cx) {
+        Poll::Ready(got) => Left::Ready(got),
+        Poll::Pending => Left::Attempt(attempt),
+    })
+}
