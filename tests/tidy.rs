@@ -1,6 +1,8 @@
 //! The rules of the house that neither rustc nor clippy hold. A rule is a function from a file to
 //! what is wrong in it; each has a test that shows it a file that breaks it.
 
+#[path = "tidy/ends.rs"]
+mod ends;
 #[path = "tidy/layers.rs"]
 mod layers;
 #[path = "tidy/lexer.rs"]
@@ -219,4 +221,13 @@ fn every_file_of_the_catalogue_is_listed() {
             source.path
         );
     }
+}
+
+#[test]
+fn every_op_has_its_row_in_the_harness() {
+    let missing = ends::without_a_row(&project());
+    assert!(
+        missing.is_empty(),
+        "no row of tests/ends.rs or src/driver/tests/ends.rs ends {missing:?}"
+    );
 }

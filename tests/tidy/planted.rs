@@ -1,6 +1,6 @@
 //! A file that breaks it, for each rule.
 
-use super::{Rule, Source, opcodes_sent, rules, texts};
+use super::{Rule, Source, ends, opcodes_sent, rules, texts};
 
 fn lines(rule: Rule, path: &str, text: &str) -> Vec<usize> {
     rule(&Source::new(path, text))
@@ -157,4 +157,30 @@ fn an_opcode_is_seen_where_it_is_sent() {
     let text = "sqe.op(opcode::RECV).fd(a);\nopcode::POLL_FIRST;";
     let sent = opcodes_sent(&Source::new("src/op/recv.rs", text));
     assert_eq!(sent, [(1, "RECV".to_string())]);
+}
+
+#[test]
+fn an_op_without_a_row_is_noticed() {
+    let op = |name: &str| Source::new(&format!("src/op/{name}.rs"), "struct Op;");
+    let row = "    const FILES: &'static [&'static str] = &[\"recv.rs\", \"send.rs\"];\n";
+    let rows = |path: &str| Source::new(path, row);
+    let harness = rows("tests/ends/receive.rs");
+    let missing = |sources: &[Source]| ends::without_a_row(sources);
+    let none: [&str; 0] = [];
+    assert_eq!(missing(&[op("mod"), op("recv"), op("send"), harness]), none);
+    let harness = rows("tests/ends/receive.rs");
+    assert_eq!(
+        missing(&[op("recv"), op("splice"), harness]),
+        ["src/op/splice.rs"]
+    );
+    // Of a list, and not of any text; of the harness, and not of any file.
+    let comment = Source::new("tests/ends.rs", "// \"splice.rs\" has no row yet\n");
+    assert_eq!(missing(&[op("splice"), comment]), ["src/op/splice.rs"]);
+    let elsewhere = rows("tests/dropped.rs");
+    assert_eq!(missing(&[op("recv"), elsewhere]), ["src/op/recv.rs"]);
+    // The driver's own has the same form.
+    assert_eq!(
+        missing(&[op("recv"), rows("src/driver/tests/ends.rs")]),
+        none
+    );
 }
