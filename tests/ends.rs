@@ -1,6 +1,6 @@
 //! Every operation, in every state, ended in every way: nothing is lost and nothing leaks.
 //!
-//! A row is an operation (a [`Scene`]), a column a way to end it, and a cell is tried in five
+//! A row is an operation (a [`Scene`]), a column a way to end it, and a cell is tried in six
 //! states. In each the same is asked: did every byte and every connection that was sent get to
 //! somebody, in order, or is it where the next call finds it; and is everything that the cell took
 //! (descriptors, slots, buffers, timers, tasks, mappings) back.
@@ -112,7 +112,7 @@ impl Report {
             }
             self.table.push_str(&format!(
                 " {marks:<width$}",
-                width = way.head().len().max(5)
+                width = way.head().len().max(6)
             ));
         }
         self.table.push_str(&format!("  {}\n", row.files.join(" ")));
@@ -152,12 +152,12 @@ fn every_operation_can_be_ended_in_every_state_and_nothing_is_lost() {
     }
     let heads: Vec<_> = WAYS
         .iter()
-        .map(|way| format!("{:<5}", way.head()))
+        .map(|way| format!("{:<6}", way.head()))
         .collect();
     println!("\n{:<20} {}\n{}", "", heads.join(" "), report.table);
     println!("{}", report.reasons.join("\n"));
     println!(
-        "\nstates: unpolled, staged, submitted, completed, reaped; + held, ! broken, - n/a\n\
+        "\nstates: unpolled, staged, submitted, completed, posted, reaped; + held, ! broken, - n/a\n\
          {} cells in {:.1?}: {} lost or leaked, {} n/a",
         report.cells,
         start.elapsed(),

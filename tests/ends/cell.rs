@@ -84,24 +84,27 @@ pub(crate) enum State {
     Staged,
     /// The kernel has it, and there is nothing to complete it.
     Submitted,
-    /// It has happened, and nobody has looked.
+    /// It has happened, and nobody has entered the kernel since.
     Completed,
+    /// Its completion is in the queue.
+    Posted,
     /// The completion was taken, and the future not polled since.
     Reaped,
 }
 
-pub(crate) const STATES: [State; 5] = [
+pub(crate) const STATES: [State; 6] = [
     State::Unpolled,
     State::Staged,
     State::Submitted,
     State::Completed,
+    State::Posted,
     State::Reaped,
 ];
 
 impl State {
     /// Whether there is something to deliver when the operation is ended.
     pub(crate) fn has_happened(self) -> bool {
-        matches!(self, State::Completed | State::Reaped)
+        matches!(self, State::Completed | State::Posted | State::Reaped)
     }
 }
 
@@ -122,6 +125,29 @@ pub(crate) enum Course {
     AtOnce,
     /// A worker thread of the kernel's does it, at once.
     Worker,
+}
+
+/// Why an operation of this course is never in this state, or not when it is ended so.
+pub(crate) fn missing<S: Scene>(way: Way, state: State) -> Option<&'static str> {
+    let course = S::course(state);
+    if let Some(why) = S::missing(way, state) {
+        return Some(why);
+    }
+    match state {
+        State::Submitted if course != Course::Waits => {
+            Some("nothing keeps the kernel from completing it")
+        }
+        State::Completed if course == Course::AtOnce => {
+            Some("its completion is posted by the call that submits it")
+        }
+        State::Posted if way == Way::Panic || !way.is_inside() => {
+            Some("it is reaped by the call that posts it: no task runs, and no runtime ends")
+        }
+        State::Staged if way == Way::Timeout && S::PRELUDE > 0 => {
+            Some("it is staged by its second poll, and the time passes in a turn")
+        }
+        _ => None,
+    }
 }
 
 /// What came of an operation.
@@ -332,7 +358,7 @@ pub(crate) async fn reach<S: Scene>(scene: &S, attempt: &mut Attempt, how: &How,
                 "reaped already"
             );
         }
-        // Completed: see `interrupt`.
+        // Posted: see `interrupted`.
         Course::AtOnce => assert_eq!(state, State::Reaped),
     }
     if state == State::Reaped {

@@ -67,10 +67,11 @@ impl Scene for Sleep {
         }
     }
 
-    fn missing(way: Way, _: State) -> Option<&'static str> {
-        match way {
-            Way::Resource => Some(NONE),
-            Way::Cancel => Some(NO_CANCEL),
+    fn missing(way: Way, state: State) -> Option<&'static str> {
+        match (way, state) {
+            (Way::Resource, _) => Some(NONE),
+            (Way::Cancel, _) => Some(NO_CANCEL),
+            (_, State::Posted) => Some("a timer has no completion"),
             _ => None,
         }
     }
@@ -216,7 +217,9 @@ impl Scene for Wake {
         match (way, state) {
             (Way::Resource, _) => Some(NONE),
             (Way::Cancel, _) => Some(NO_CANCEL),
-            (_, State::Completed) => Some("a core that is kicked reaps before any task runs"),
+            (_, State::Completed | State::Posted) => {
+                Some("a core that is kicked reaps before any task runs")
+            }
             _ => None,
         }
     }

@@ -8,19 +8,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use corering::runtime::nop;
+use corering::runtime::{Nop, nop};
 use corering::time::timeout;
 use corering::{Runtime, spawn};
 
 use crate::cell::{
-    Attempt, Course, End, Got, How, STATES, Scene, State, Verdict, WAYS, Way, in_flight, pends,
-    prelude, reach, turns,
+    Attempt, Course, End, Got, How, STATES, Scene, State, Verdict, WAYS, Way, in_flight, missing,
+    pends, prelude, reach, turns,
 };
 use crate::common::asleep_once;
 use crate::oracle::Baseline;
 
 /// For one cell.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Until an operation is given up that is to have got somewhere before.
 const TIME: Duration = Duration::from_millis(8);
 
@@ -37,25 +37,6 @@ pub(crate) fn cells<S: Scene>() -> Vec<(Way, State, Verdict)> {
         }
     }
     cells
-}
-
-fn missing<S: Scene>(way: Way, state: State) -> Option<&'static str> {
-    let course = S::course(state);
-    if let Some(why) = S::missing(way, state) {
-        return Some(why);
-    }
-    match (way, state) {
-        (_, State::Submitted) if course != Course::Waits => {
-            Some("nothing keeps the kernel from completing it")
-        }
-        (Way::Panic, State::Completed) if course == Course::AtOnce => {
-            Some("it is reaped by the call that submits it, and no task runs in between")
-        }
-        (Way::Timeout, State::Staged) if S::PRELUDE > 0 => {
-            Some("it is staged by its second poll, and the time passes in a turn")
-        }
-        _ => None,
-    }
 }
 
 /// Runs a cell, on a new runtime if the last one has seen a failure.
@@ -90,9 +71,7 @@ async fn tried_on<S: Scene>(way: Way, state: State) {
     let scene = Rc::new(S::set(state).await);
     let got = match way {
         Way::Panic => panicked(&scene, state).await,
-        _ if state == State::Completed && S::course(state) == Course::AtOnce => {
-            interrupted(&scene, way).await
-        }
+        _ if state == State::Posted => interrupted(&scene, way).await,
         _ => ended(&scene, way, state).await,
     };
     if !state.has_happened() {
@@ -168,43 +147,58 @@ impl Wake for Interrupt {
     }
 }
 
-/// Ends an operation that the call completes which submits it: its completion is there, behind that
-/// of another one, whose waker it is that ends the operation.
+/// Ends an operation whose completion is in the queue, behind that of another one, whose waker it
+/// is that ends the operation.
 async fn interrupted<S: Scene>(scene: &Rc<S>, way: Way) -> Option<Got> {
     let time = (way == Way::Timeout).then_some(TIME);
     let how = How::new(time);
     let start = Instant::now();
     let mut attempt = scene.begin(Rc::clone(&how));
-    prelude::<S>(&mut attempt).await;
-    let mut first = nop();
-    let waker = Waker::from(Arc::new(Interrupt));
-    let poll = Pin::new(&mut first).poll(&mut Context::from_waker(&waker));
-    assert!(poll.is_pending());
+    let at_once = S::course(State::Posted) == Course::AtOnce;
     let before = in_flight();
-    pends(&mut attempt).await;
-    assert!(in_flight() > before, "it was not submitted");
+    if at_once {
+        prelude::<S>(&mut attempt).await;
+    } else {
+        reach(&**scene, &mut attempt, &how, State::Completed).await;
+    }
+    let first = first_of_the_queue();
+    if at_once {
+        pends(&mut attempt).await;
+    }
+    // A receive that is armed for many may have been in flight before.
+    let asked = in_flight() - 1;
+    assert!(asked >= before, "it was not submitted");
     let left = Rc::new(RefCell::new(None));
     let action = {
         let (left, scene, how) = (Rc::clone(&left), Rc::clone(scene), Rc::clone(&how));
         move || {
-            // The first one has been reaped.
-            assert!(in_flight() >= before, "the operation has been reaped");
+            assert!(in_flight() >= asked, "the operation has been reaped");
             left.replace(end_now(attempt, &*scene, &how, way));
         }
     };
     ACTION.set(Some(Box::new(action)));
     if way == Way::Timeout {
-        // So that its timer fires in the turn that submits it.
+        // So that its timer fires in the turn that reaps it.
         std::thread::sleep((TIME + TIME / 4).saturating_sub(start.elapsed()));
     }
     turns(1).await;
     assert!(ACTION.take().is_none(), "nobody was woken");
+    drop(first);
     let left = left.take();
     match left {
         Some(Left::Ready(got)) => Some(got),
         Some(Left::Attempt(attempt)) => Some(attempt.await),
         None => None,
     }
+}
+
+/// Stages an operation that wakes [`Interrupt`]. Whatever is posted in the same call comes after.
+fn first_of_the_queue() -> Nop {
+    let mut first = nop();
+    let waker = Waker::from(Arc::new(Interrupt));
+    let poll = Pin::new(&mut first).poll(&mut Context::from_waker(&waker));
+    assert!(poll.is_pending());
+    first
 }
 
 /// What is left of an operation that has begun to end.

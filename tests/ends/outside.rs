@@ -11,12 +11,12 @@ use corering::runtime::{Builder, stats};
 use corering::time::timeout;
 use corering::{Runtime, spawn};
 
-use crate::cell::{Course, End, How, STATES, Scene, State, Verdict, WAYS, Way, reach, turns};
+use crate::cell::{End, How, STATES, Scene, State, Verdict, WAYS, Way, missing, reach, turns};
 use crate::common::asleep_once;
 use crate::inside::text_of;
 use crate::oracle::Process;
 
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(5);
 const LIMIT: Duration = Duration::from_secs(2);
 
 pub(crate) fn cells<S: Scene>() -> Vec<(Way, State, Verdict)> {
@@ -31,22 +31,6 @@ pub(crate) fn cells<S: Scene>() -> Vec<(Way, State, Verdict)> {
         }
     }
     cells
-}
-
-fn missing<S: Scene>(way: Way, state: State) -> Option<&'static str> {
-    let course = S::course(state);
-    if let Some(why) = S::missing(way, state) {
-        return Some(why);
-    }
-    match state {
-        State::Submitted if course != Course::Waits => {
-            Some("nothing keeps the kernel from completing it")
-        }
-        State::Completed if course == Course::AtOnce => {
-            Some("it is reaped by the call that submits it, and no runtime ends in between")
-        }
-        _ => None,
-    }
 }
 
 fn tried<S: Scene>(way: Way, state: State) -> Verdict {

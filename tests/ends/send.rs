@@ -205,7 +205,7 @@ impl<M: Means> Scene for Write<M> {
     }
 
     fn missing(_: Way, state: State) -> Option<&'static str> {
-        let long = Self::is_long() && state == State::Completed;
+        let long = Self::is_long() && matches!(state, State::Completed | State::Posted);
         long.then_some("the kernel takes its last part only when the loop has turned")
     }
 
