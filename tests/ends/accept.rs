@@ -41,8 +41,12 @@ impl Scene for Accept {
 
     async fn set(_: State) -> Self {
         let listener = TcpListener::bind(localhost()).await.expect("a listener");
+        let address = listener.local_addr().expect("its address");
+        // From here on an accept is armed, whether anybody waits or not.
+        drop(StdStream::connect(address).expect("a connection"));
+        drop(listener.accept().await.expect("its other end"));
         Accept {
-            address: listener.local_addr().expect("its address"),
+            address,
             listener: RefCell::new(Some(Rc::new(listener))),
             clients: RefCell::default(),
         }

@@ -17,7 +17,7 @@ use crate::cell::{
     pends, prelude, reach, turns,
 };
 use crate::common::asleep_once;
-use crate::oracle::Baseline;
+use crate::oracle::{Baseline, buffers_come_back};
 
 /// For one cell.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,6 +35,16 @@ pub(crate) fn cells<S: Scene>() -> Vec<(Way, State, Verdict)> {
             };
             cells.push((way, state, verdict));
         }
+    }
+    let back = runtime.map(|runtime| runtime.block_on(timeout(PATIENCE, buffers_come_back())));
+    let missing = match back {
+        Some(Ok(Err(what))) => Some(what),
+        Some(Err(_)) => Some("no buffer comes back".to_string()),
+        _ => None,
+    };
+    if let Some(what) = missing {
+        // Any of the cells may have taken them.
+        cells[0].2 = Verdict::Broken(format!("after all ways: {what}"));
     }
     cells
 }

@@ -4,16 +4,21 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use corering::Runtime;
+use corering::net::TcpStream;
 use corering::runtime::{Stats, stats};
 use corering::time::sleep;
 
-use crate::common::{descriptors, mappings};
+use crate::common::{descriptors, mappings, pattern};
+use crate::peer::Peer;
 
 /// What is not back by then does not come back.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Allocations of the tests themselves: arenas of threads, a larger heap.
 const SLACK_MAPPINGS: usize = 24;
 const SLACK_BYTES: u64 = 192 << 20;
+/// Together more than the buffers that a runtime begins with.
+const MESSAGE: usize = 48 * 1024;
+const ROUNDS: usize = 26;
 
 /// What a runtime has in hand.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,6 +61,30 @@ impl Baseline {
             }
             sleep(Duration::from_millis(1)).await;
         }
+    }
+}
+
+/// Sends more through a stream than all buffers hold. A buffer that is filled bit by bit counts as
+/// free until it is full: only then does a lease show that nobody gave back.
+pub(crate) async fn buffers_come_back() -> Result<(), String> {
+    let (ours, peer) = Peer::pair(false);
+    let stream = TcpStream::from_std(ours).expect("a runtime");
+    let message = pattern(1, MESSAGE);
+    for _ in 0..ROUNDS {
+        peer.send(&message).expect("it fits");
+        let mut left = message.len();
+        while left > 0 {
+            let lease = stream.recv().await.expect("bytes");
+            left -= lease.expect("no end").len();
+        }
+    }
+    let stats = stats().expect("inside a runtime");
+    match stats.buffers_free == stats.buffers {
+        true => Ok(()),
+        false => Err(format!(
+            "{} of {} buffers",
+            stats.buffers_free, stats.buffers
+        )),
     }
 }
 

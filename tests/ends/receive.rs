@@ -156,6 +156,9 @@ impl<M: Means> Scene for Receive<M> {
     async fn set(_: State) -> Self {
         let (ours, peer) = Peer::pair(false);
         let stream = TcpStream::from_std(ours).expect("a runtime");
+        // From here on a receive is armed, whether anybody waits or not.
+        peer.send(b"first").expect("it fits");
+        assert_eq!(read_exactly(&stream, 5).await, b"first");
         M::prepare(&stream, &peer).await;
         Receive {
             stream: RefCell::new(Some(Rc::new(stream))),
