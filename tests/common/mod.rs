@@ -56,7 +56,7 @@ pub(crate) fn alone<F: FnOnce()>(body: F) {
         "{test} in a child: {}\n{text}\n{errors}",
         output.status
     );
-    if text.contains("skipped") {
+    if text.contains("skipped") || text.contains("cells:") {
         println!("{text}");
     }
 }
