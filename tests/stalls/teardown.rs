@@ -61,6 +61,7 @@ pub(crate) fn in_time<L: OnWorker>(lender: &L, end: Teardown, byte: u8) {
 
 /// The runtime's time passes: it says so, and leaks what the kernel may touch.
 pub(crate) fn too_late<L: OnWorker>(lender: &L, end: Teardown, byte: u8) {
+    let before = rings();
     let (stall, page) = stalling().expect("allowed before");
     let errors = Captured::new();
     let core = Core::start(lender, end, page, &stall, SHORT);
@@ -82,7 +83,16 @@ pub(crate) fn too_late<L: OnWorker>(lender: &L, end: Teardown, byte: u8) {
     core.join();
     thread::sleep(AFTERWARDS);
     assert_eq!(stall.drops(), 0, "it is never freed");
+    assert_eq!(rings(), before + 1, "nor the slots, which go with the ring");
     assert!(lender.is_in_effect(byte), "the page was there");
+}
+
+/// Rings that this process has.
+fn rings() -> usize {
+    let links = fs::read_dir("/proc/self/fd").expect("its descriptors");
+    let links = links.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let names = links.map(|link| link.to_string_lossy().into_owned());
+    names.filter(|name| name.contains("[io_uring]")).count()
 }
 
 fn wait(what: &str, mut condition: impl FnMut() -> bool) {
