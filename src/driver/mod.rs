@@ -292,7 +292,7 @@ impl Driver {
     /// # Errors
     ///
     /// What `io_uring_enter` reports, but not what passes by itself (`EINTR`, `EAGAIN`, `EBUSY`,
-    /// `ETIME`).
+    /// `ENOMEM`, `ETIME`).
     pub(crate) fn enter(&self, wait: Wait) -> io::Result<()> {
         let mut core = self.core.borrow_mut();
         let whole = core.flush();

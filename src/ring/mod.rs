@@ -171,7 +171,7 @@ impl Ring {
     /// # Errors
     ///
     /// `EBADR` if the kernel has lost completions for want of memory, `EEXIST` on a foreign
-    /// thread. `EINTR`, `ETIME`, `EAGAIN` and `EBUSY` are no errors here.
+    /// thread. `EINTR`, `ETIME`, `EAGAIN`, `EBUSY` and `ENOMEM` are no errors here.
     #[inline]
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
         match &mut self.kernel {

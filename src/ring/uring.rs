@@ -206,7 +206,8 @@ impl Uring {
 fn tolerate(error: io::Error) -> io::Result<Entered> {
     match error.raw_os_error() {
         Some(libc::EINTR | libc::ETIME) => Ok(Entered::Done),
-        Some(libc::EAGAIN | libc::EBUSY) => Ok(Entered::Busy),
+        // Without memory the kernel says EAGAIN; one that says so by name means the same.
+        Some(libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => Ok(Entered::Busy),
         _ => Err(error),
     }
 }
