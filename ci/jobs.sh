@@ -124,7 +124,7 @@ job_asan() {
     # The tests of what lives how long. The others measure memory, time or descriptors, of which a
     # sanitizer takes its own.
     local name tests=()
-    for name in close dropped half_close large order panics parser resets runtimes tcp \
+    for name in close dropped half_close large order panics parser poison resets runtimes tcp \
         teardown wakers; do
         tests+=(--test "$name")
     done
