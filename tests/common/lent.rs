@@ -38,8 +38,8 @@ thread_local! {
     static BROKEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What the library has done too early on this thread, since this was asked last. It does not panic:
-/// the library catches that in some places.
+/// What the library has done too early on this thread, since this was asked last. It does not
+/// panic: the library catches that in some places.
 pub(crate) fn broken_promises() -> Vec<String> {
     BROKEN.take()
 }
@@ -160,10 +160,13 @@ impl Watch {
     }
 
     /// Nobody waits for the read into the buffer any more. From now on, once the runtime has reaped
-    /// a completion, the library may ask for the memory to copy what has come.
-    pub(crate) fn abandon(&self) {
+    /// its completion, the library may ask for the memory to copy what has come. `ended` says that
+    /// it has reaped that already.
+    pub(crate) fn abandon(&self, ended: bool) {
         self.0.abandoned.set(true);
-        self.0.reaped.set(reaped());
+        if !ended {
+            self.0.reaped.set(reaped());
+        }
     }
 }
 
