@@ -238,6 +238,6 @@ fn a_runtime_that_ends_before_its_op_leaks_it_and_says_so() {
         thread::sleep(Duration::from_millis(50));
         assert_eq!(drops.load(Ordering::SeqCst), 0, "it is never freed");
         // The next runtime is as good as any.
-        common::run(nop()).unwrap();
+        common::run(async { nop().await }).unwrap();
     });
 }
