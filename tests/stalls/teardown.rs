@@ -66,6 +66,7 @@ pub(crate) fn too_late<L: OnWorker>(lender: &L, end: Teardown, byte: u8) {
     let errors = Captured::new();
     let core = Core::start(lender, end, page, &stall, SHORT);
     core.wait_until_it_ends();
+    let start = Instant::now();
     if matches!(end, Teardown::RuntimeShutDown) {
         let left = core.told.recv_timeout(PATIENCE).expect("it has ended");
         assert_eq!(left.expect("it was asked").operations, 1);
@@ -76,6 +77,8 @@ pub(crate) fn too_late<L: OnWorker>(lender: &L, end: Teardown, byte: u8) {
         assert!(text.starts_with("corering: 1 operation"), "{text}");
         assert_eq!(text.lines().count(), 1, "{text}");
     }
+    let waited = start.elapsed();
+    assert!(waited >= SHORT && waited < 50 * SHORT, "{waited:?}");
     drop(errors);
     assert_eq!(stall.drops(), 0, "the kernel has the page");
     stall.release(byte);
