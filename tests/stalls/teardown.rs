@@ -64,9 +64,9 @@ pub(crate) fn too_late<L: OnWorker>(lender: &L, end: Teardown, byte: u8) {
     let before = rings();
     let (stall, page) = stalling().expect("allowed before");
     let errors = Captured::new();
+    let start = Instant::now();
     let core = Core::start(lender, end, page, &stall, SHORT);
     core.wait_until_it_ends();
-    let start = Instant::now();
     if matches!(end, Teardown::RuntimeShutDown) {
         let left = core.told.recv_timeout(PATIENCE).expect("it has ended");
         assert_eq!(left.expect("it was asked").operations, 1);
