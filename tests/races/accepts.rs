@@ -1,7 +1,7 @@
 //! Accepts raced against their end, while connections come.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ use super::{Way, cancels_wanted, race, run};
 /// More than a listener queues, and less than its backlog holds: a connect does not block.
 const WAITING_MAX: u64 = 300;
 const ACCEPTORS: u32 = 4;
+/// Connections that the server keeps open.
+const OPEN_MAX: usize = 100;
 
 /// How often a connection from each address was made.
 type Addresses = HashMap<SocketAddr, u64>;
@@ -31,6 +33,8 @@ struct Accepted {
     addresses: RefCell<Addresses>,
     count: Cell<u64>,
     cancels: Cell<u64>,
+    /// The last ones: a connect that is reset before it returns would be an error.
+    open: RefCell<VecDeque<TcpStream>>,
 }
 
 impl Accepted {
@@ -42,6 +46,11 @@ impl Accepted {
         SockRef::from(&stream)
             .set_linger(now)
             .expect("an open socket");
+        let mut open = self.open.borrow_mut();
+        open.push_back(stream);
+        if open.len() > OPEN_MAX {
+            open.pop_front();
+        }
     }
 
     /// One accept that may be ended before.
