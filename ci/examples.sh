@@ -7,4 +7,5 @@ EXAMPLES=(
     "hello||hello, ring"
     "read_at||64 bytes from 0"
     "read_at|Cargo.toml 1 9|workspace"
+    "soak|--minutes 0.1 --connections 200|nothing was lost, duplicated, wrong or leaked"
 )
