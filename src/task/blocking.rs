@@ -22,12 +22,12 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::thread;
 use std::time::Duration;
 
 use super::JoinError;
+use super::loom::{Condvar, Mutex, MutexGuard, thread};
 
 use self::work::{Job, Outcome, Work};
 
@@ -227,8 +227,13 @@ impl Drop for Pool {
     }
 }
 
+#[cfg(not(loom))]
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+}
+#[cfg(loom)]
+::loom::thread_local! {
+    static CURRENT: RefCell<Option<Arc<Shared>>> = RefCell::new(None);
 }
 
 fn enter(pool: Arc<Shared>) -> Entered {
@@ -377,5 +382,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect(NOT_POISONED)
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod stories;
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -7,16 +7,25 @@
 pub(super) use ::loom::{
     cell::UnsafeCell,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicPtr, AtomicUsize},
     },
-};
-#[cfg(not(loom))]
-pub(super) use std::sync::{
-    Arc,
-    atomic::{AtomicPtr, AtomicUsize},
+    thread,
 };
 use std::{cell::Cell, ptr::null};
+#[cfg(not(loom))]
+pub(super) use std::{
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicPtr, AtomicUsize},
+    },
+    thread,
+};
+#[cfg(loom)]
+use std::{
+    sync::{LockResult, PoisonError, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use super::queue::Core;
 
@@ -62,6 +71,63 @@ impl<T> UnsafeCell<T> {
     #[inline(always)]
     pub(super) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
         f(self.0.get())
+    }
+}
+
+/// Loom's condition variable never times out. This one does, when the model says so.
+#[cfg(loom)]
+pub(super) struct Condvar {
+    signal: ::loom::sync::Condvar,
+    expired: AtomicUsize,
+}
+
+#[cfg(loom)]
+impl Condvar {
+    pub(super) fn new() -> Self {
+        Self {
+            signal: ::loom::sync::Condvar::new(),
+            expired: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn wait_timeout<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        _: Duration,
+    ) -> LockResult<(MutexGuard<'a, T>, TimedOut)> {
+        let waited = self.signal.wait(guard);
+        let timed_out = TimedOut(self.expired.swap(0, Relaxed) == 1);
+        match waited {
+            Ok(guard) => Ok((guard, timed_out)),
+            Err(error) => Err(PoisonError::new((error.into_inner(), timed_out))),
+        }
+    }
+
+    pub(super) fn notify_one(&self) {
+        self.signal.notify_one();
+    }
+
+    pub(super) fn notify_all(&self) {
+        self.signal.notify_all();
+    }
+
+    /// The time of one waiter is over. It learns that with the lock in its hands, so whatever comes
+    /// in between is there already; a signal that comes with it may be lost, as the system's may.
+    #[cfg(test)]
+    pub(super) fn expire(&self) {
+        self.expired.store(1, Relaxed);
+        self.signal.notify_one();
+    }
+}
+
+/// What `std` calls `WaitTimeoutResult`, which nobody else can make.
+#[cfg(loom)]
+pub(super) struct TimedOut(bool);
+
+#[cfg(loom)]
+impl TimedOut {
+    pub(super) fn timed_out(&self) -> bool {
+        self.0
     }
 }
 

@@ -14,10 +14,11 @@
 use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::task::JoinError;
+use crate::task::loom::Mutex;
 
 use super::lock;
 

@@ -34,7 +34,7 @@ use super::{
 /// Walks through `story` under loom, preempting a thread at most `bound` times in an execution
 /// (`LOOM_MAX_PREEMPTIONS` overrides it), or repeats it on real threads.
 #[cfg(loom)]
-fn check(name: &str, bound: Option<usize>, story: impl Fn() + Send + Sync + 'static) {
+pub(super) fn check(name: &str, bound: Option<usize>, story: impl Fn() + Send + Sync + 'static) {
     let executions = StdArc::new(StdUsize::new(0));
     let mut model = ::loom::model::Builder::new();
     model.preemption_bound = model.preemption_bound.or(bound);
@@ -55,7 +55,7 @@ fn check(name: &str, bound: Option<usize>, story: impl Fn() + Send + Sync + 'sta
 }
 
 #[cfg(not(loom))]
-fn check(_name: &str, _bound: Option<usize>, story: impl Fn() + Send + Sync + 'static) {
+pub(super) fn check(_name: &str, _bound: Option<usize>, story: impl Fn() + Send + Sync + 'static) {
     for _ in 0..500 {
         story();
     }
@@ -63,7 +63,7 @@ fn check(_name: &str, _bound: Option<usize>, story: impl Fn() + Send + Sync + 's
 
 /// What the kernel does for a core that sleeps: an eventfd that the ring waits on.
 #[derive(Default)]
-struct EventFd {
+pub(super) struct EventFd {
     ready: Mutex<bool>,
     changed: Condvar,
     // Figures that are no part of the story, hence invisible to loom.
@@ -74,13 +74,13 @@ struct EventFd {
 
 impl EventFd {
     /// What a kick writes, and what any other completion does to a core that sleeps.
-    fn write(&self) {
+    pub(super) fn write(&self) {
         *self.ready.lock().unwrap() = true;
         self.changed.notify_one();
     }
 
     /// Sleeps until something was written since the last sleep.
-    fn wait(&self) {
+    pub(super) fn wait(&self) {
         let mut ready = self.ready.lock().unwrap();
         while !*ready {
             ready = self.changed.wait(ready).unwrap();
