@@ -154,6 +154,9 @@ fn reconcile(shared: &Shared) {
     }
 }
 
+/// What of a sample is compared.
+type Value = fn(&Sample) -> u64;
+
 /// Medians of the second fifth of the time and of the last one.
 fn growth(samples: &[Sample], shared: &Shared) -> Vec<(&'static str, u64, u64)> {
     if samples.len() < SAMPLES_MIN {
@@ -165,7 +168,7 @@ fn growth(samples: &[Sample], shared: &Shared) -> Vec<(&'static str, u64, u64)> 
         &samples[fifth..2 * fifth],
         &samples[samples.len() - fifth..],
     );
-    let rows: [(&str, fn(&Sample) -> u64, u64); 3] = [
+    let rows: [(&str, Value, u64); 3] = [
         ("bytes resident", |sample| sample.rss, RSS_SLACK),
         ("descriptors", |sample| sample.descriptors, COUNT_SLACK),
         ("slots in flight", |sample| sample.slots, COUNT_SLACK),
@@ -181,7 +184,7 @@ fn growth(samples: &[Sample], shared: &Shared) -> Vec<(&'static str, u64, u64)> 
     medians
 }
 
-fn median(samples: &[Sample], value: fn(&Sample) -> u64) -> u64 {
+fn median(samples: &[Sample], value: Value) -> u64 {
     let mut values: Vec<_> = samples.iter().map(value).collect();
     values.sort_unstable();
     values[values.len() / 2]
