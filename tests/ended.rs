@@ -355,3 +355,18 @@ fn an_operation_that_a_worker_was_interrupted_in_is_cancelled() {
         assert_eq!(late.unwrap_err().kind(), ErrorKind::TimedOut);
     });
 }
+
+#[test]
+fn a_cancelled_sync_that_is_let_go_does_not_fail_the_next() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    run(async {
+        let file = File::create(dir.path().join("file")).await.unwrap();
+        for _ in 0..20 {
+            let mut sync = file.sync_all();
+            assert!(poll_once(&mut sync).await.is_none());
+            assert!(poll_once(sync.cancel()).await.is_none());
+            drop(sync);
+            file.sync_all().await.unwrap();
+        }
+    });
+}
