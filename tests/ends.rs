@@ -157,7 +157,8 @@ fn every_operation_can_be_ended_in_every_state_and_nothing_is_lost() {
     println!("\n{:<20} {}\n{}", "", heads.join(" "), report.table);
     println!("{}", report.reasons.join("\n"));
     println!(
-        "\nstates: unpolled, staged, submitted, completed, posted, reaped; + held, ! broken, - n/a\n\
+        "\nstates: unpolled, staged, submitted, completed, posted, reaped; + held, - n/a, \
+         ! broken\n\
          {} cells in {:.1?}: {} lost or leaked, {} n/a",
         report.cells,
         start.elapsed(),

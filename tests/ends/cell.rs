@@ -5,8 +5,9 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::OnceLock;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corering::fs::File;
 use corering::io::Operation;
@@ -22,6 +23,8 @@ pub(crate) enum Way {
     /// Its future is dropped.
     Drop,
     Cancel,
+    /// `cancel()` is dropped when it has been polled once, and the future with it.
+    CancelDropped,
     Timeout,
     /// Its future is dropped, and at once what it works on.
     Resource,
@@ -38,9 +41,10 @@ pub(crate) enum Way {
     LocalLast,
 }
 
-pub(crate) const WAYS: [Way; 10] = [
+pub(crate) const WAYS: [Way; 11] = [
     Way::Drop,
     Way::Cancel,
+    Way::CancelDropped,
     Way::Timeout,
     Way::Resource,
     Way::Panic,
@@ -56,6 +60,7 @@ impl Way {
         match self {
             Way::Drop => "drop",
             Way::Cancel => "cancel",
+            Way::CancelDropped => "cut",
             Way::Timeout => "timeout",
             Way::Resource => "resource",
             Way::Panic => "panic",
@@ -71,7 +76,12 @@ impl Way {
     pub(crate) fn is_inside(self) -> bool {
         matches!(
             self,
-            Way::Drop | Way::Cancel | Way::Timeout | Way::Resource | Way::Panic
+            Way::Drop
+                | Way::Cancel
+                | Way::CancelDropped
+                | Way::Timeout
+                | Way::Resource
+                | Way::Panic
         )
     }
 }
@@ -127,8 +137,21 @@ pub(crate) enum Course {
     Worker,
 }
 
+/// All cells together take a tenth of that. Where many hang, the rest is not tried.
+const TIME_LIMIT: Duration = Duration::from_secs(100);
+
+/// What there is to say of a cell that is not to be tried.
+pub(crate) fn untried<S: Scene>(way: Way, state: State) -> Option<Verdict> {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let late = START.get_or_init(Instant::now).elapsed() > TIME_LIMIT;
+    match missing::<S>(way, state) {
+        Some(why) => Some(Verdict::Missing(why)),
+        None => late.then(|| Verdict::Broken("no time is left to try it".to_string())),
+    }
+}
+
 /// Why an operation of this course is never in this state, or not when it is ended so.
-pub(crate) fn missing<S: Scene>(way: Way, state: State) -> Option<&'static str> {
+fn missing<S: Scene>(way: Way, state: State) -> Option<&'static str> {
     let course = S::course(state);
     if let Some(why) = S::missing(way, state) {
         return Some(why);
@@ -192,7 +215,8 @@ impl End {
         let nothing = match (self.way, &self.got) {
             (Way::Cancel | Way::Timeout, None) => panic!("nobody was told"),
             (_, None) => return,
-            (Way::Timeout, Some(Got::TimedOut)) | (Way::Cancel, Some(Got::Cancelled)) => true,
+            (Way::Timeout, Some(Got::TimedOut)) => true,
+            (Way::Cancel | Way::CancelDropped, Some(Got::Cancelled)) => true,
             (_, Some(Got::Failed(e))) => panic!("it has failed: {e}"),
             (_, Some(Got::Cancelled | Got::TimedOut)) => {
                 panic!("a wrong outcome: {:?}", self.got)

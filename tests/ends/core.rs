@@ -70,7 +70,7 @@ impl Scene for Sleep {
     fn missing(way: Way, state: State) -> Option<&'static str> {
         match (way, state) {
             (Way::Resource, _) => Some(NONE),
-            (Way::Cancel, _) => Some(NO_CANCEL),
+            (Way::Cancel | Way::CancelDropped, _) => Some(NO_CANCEL),
             (_, State::Posted) => Some("a timer has no completion"),
             _ => None,
         }
@@ -126,7 +126,7 @@ impl Scene for CtrlC {
     fn missing(way: Way, _: State) -> Option<&'static str> {
         match way {
             Way::Resource => Some(NONE),
-            Way::Cancel => Some(NO_CANCEL),
+            Way::Cancel | Way::CancelDropped => Some(NO_CANCEL),
             _ => None,
         }
     }
@@ -216,7 +216,7 @@ impl Scene for Wake {
     fn missing(way: Way, state: State) -> Option<&'static str> {
         match (way, state) {
             (Way::Resource, _) => Some(NONE),
-            (Way::Cancel, _) => Some(NO_CANCEL),
+            (Way::Cancel | Way::CancelDropped, _) => Some(NO_CANCEL),
             (_, State::Completed | State::Posted) => {
                 Some("a core that is kicked reaps before any task runs")
             }

@@ -185,6 +185,11 @@ impl Scene for ReadAt {
     }
 }
 
+/// Whether a write that has been asked for runs to its end.
+fn is_finished(way: Way) -> bool {
+    way.is_inside() && way != Way::CancelDropped
+}
+
 /// `write_at` to a pipe that is full.
 pub(crate) struct WriteAt {
     file: RefCell<Option<Rc<File>>>,
@@ -205,7 +210,7 @@ impl WriteAt {
             (Some(Got::Count(n)), _) => Some(*n),
             (Some(_), _) | (None, State::Unpolled) => Some(0),
             (None, State::Reaped) => Some(LEN),
-            (None, _) => end.way.is_inside().then_some(LEN),
+            (None, _) => is_finished(end.way).then_some(LEN),
         };
         assert!(
             whole.is_none_or(|whole| whole == n),
@@ -310,7 +315,8 @@ impl WriteFile {
         let whole = match (&end.got, end.state) {
             (Some(Got::Count(n)), _) => Some(*n),
             (Some(_), _) | (None, State::Unpolled) => Some(0),
-            (None, State::Staged) if !end.way.is_inside() => None,
+            (None, State::Staged) if !is_finished(end.way) => None,
+            (None, _) if end.way == Way::CancelDropped => None,
             (None, _) => Some(LEN),
         };
         assert!(
@@ -357,7 +363,14 @@ impl Scene for WriteFile {
         end.check_outcome();
         if end.way != Way::Resource {
             // It waits for a write that was dropped.
-            self.disk.file().sync_all().await.expect("no error is left");
+            let synced = self.disk.file().sync_all().await;
+            // Nobody else would learn that a write was cancelled after all.
+            let told = end.way == Way::CancelDropped && self.disk.bytes().is_empty();
+            let errno = synced.map_err(|e| e.raw_os_error());
+            assert!(
+                errno.is_ok() || told && errno == Err(Some(libc::ECANCELED)),
+                "{errno:?}"
+            );
         }
         settled(self.in_flight).await;
         self.check(&end);

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use corering::runtime::{Nop, nop};
 use corering::time::timeout;
 use corering::{Runtime, spawn};
+use futures_lite::future::poll_once;
 
 use crate::cell::{
-    Attempt, Course, End, Got, How, STATES, Scene, State, Verdict, WAYS, Way, in_flight, missing,
-    pends, prelude, reach, turns,
+    Attempt, Course, End, Got, How, STATES, Scene, State, Verdict, WAYS, Way, in_flight, pends,
+    prelude, reach, turns, untried,
 };
 use crate::common::asleep_once;
 use crate::oracle::{Baseline, buffers_come_back};
@@ -29,10 +30,8 @@ pub(crate) fn cells<S: Scene>() -> Vec<(Way, State, Verdict)> {
     let mut runtime = None;
     for way in WAYS.into_iter().filter(|way| way.is_inside()) {
         for state in STATES {
-            let verdict = match missing::<S>(way, state) {
-                Some(why) => Verdict::Missing(why),
-                None => tried::<S>(&mut runtime, way, state),
-            };
+            let untried = untried::<S>(way, state);
+            let verdict = untried.unwrap_or_else(|| tried::<S>(&mut runtime, way, state));
             cells.push((way, state, verdict));
         }
     }
@@ -106,6 +105,10 @@ async fn ended<S: Scene>(scene: &Rc<S>, way: Way, state: State) -> Option<Got> {
     }
     match way {
         Way::Cancel => how.cancel(),
+        Way::CancelDropped => {
+            how.cancel();
+            return poll_once(&mut attempt).await;
+        }
         Way::Timeout if state == State::Submitted => {}
         Way::Timeout => std::thread::sleep(TIME.saturating_sub(start.elapsed())),
         _ => {
@@ -219,7 +222,7 @@ enum Left {
 
 fn end_now<S: Scene>(mut attempt: Attempt, scene: &S, how: &How, way: Way) -> Option<Left> {
     match way {
-        Way::Cancel => how.cancel(),
+        Way::Cancel | Way::CancelDropped => how.cancel(),
         Way::Timeout => {}
         _ => {
             drop(attempt);
@@ -232,6 +235,7 @@ fn end_now<S: Scene>(mut attempt: Attempt, scene: &S, how: &How, way: Way) -> Op
     let mut cx = Context::from_waker(Waker::noop());
     Some(match attempt.as_mut().poll(&mut cx) {
         Poll::Ready(got) => Left::Ready(got),
+        Poll::Pending if way == Way::CancelDropped => return None,
         Poll::Pending => Left::Attempt(attempt),
     })
 }

@@ -169,7 +169,7 @@ impl Scene for CloseFile {
     fn missing(way: Way, _: State) -> Option<&'static str> {
         match way {
             Way::Resource => Some("it has the file"),
-            Way::Cancel => Some("it is no operation: there is no cancel()"),
+            Way::Cancel | Way::CancelDropped => Some("it is no operation: there is no cancel()"),
             _ => None,
         }
     }

@@ -11,7 +11,7 @@ use corering::runtime::{Builder, stats};
 use corering::time::timeout;
 use corering::{Runtime, spawn};
 
-use crate::cell::{End, How, STATES, Scene, State, Verdict, WAYS, Way, missing, reach, turns};
+use crate::cell::{End, How, STATES, Scene, State, Verdict, WAYS, Way, reach, turns, untried};
 use crate::common::asleep_once;
 use crate::inside::text_of;
 use crate::oracle::Process;
@@ -23,10 +23,8 @@ pub(crate) fn cells<S: Scene>() -> Vec<(Way, State, Verdict)> {
     let mut cells = Vec::new();
     for way in WAYS.into_iter().filter(|way| !way.is_inside()) {
         for state in STATES {
-            let verdict = match missing::<S>(way, state) {
-                Some(why) => Verdict::Missing(why),
-                None => tried::<S>(way, state),
-            };
+            let untried = untried::<S>(way, state);
+            let verdict = untried.unwrap_or_else(|| tried::<S>(way, state));
             cells.push((way, state, verdict));
         }
     }
