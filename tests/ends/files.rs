@@ -85,7 +85,7 @@ impl Pipe {
 }
 
 /// Waits until no more is in flight than before.
-async fn settled(before: usize) {
+pub(crate) async fn settled(before: usize) {
     while in_flight() > before {
         sleep(Duration::from_micros(200)).await;
     }
@@ -349,6 +349,10 @@ impl Scene for WriteFile {
             assert!(buf == message(), "the buffer is back");
             Got::of(n, Got::Count)
         })
+    }
+
+    fn is_done(&self) -> bool {
+        self.disk.bytes().len() == LEN
     }
 
     async fn reaped(&self) {

@@ -1,6 +1,6 @@
 //! What opens and closes files: a descriptor belongs to somebody, or is closed.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -11,9 +11,9 @@ use corering::fs::File;
 use futures_lite::future::poll_once;
 use tempfile::TempDir;
 
-use crate::cell::{Attempt, Course, End, Got, How, Scene, State, Way};
+use crate::cell::{Attempt, Course, End, Got, How, Scene, State, Way, in_flight};
 use crate::common::descriptors;
-use crate::files::{Pipe, folder};
+use crate::files::{Pipe, folder, settled};
 
 const OWN: &str = "the file is what comes of it";
 const BYTES: &[u8] = b"what is in it";
@@ -68,7 +68,7 @@ impl Scene for Open {
 pub(crate) struct Create {
     path: PathBuf,
     reader: RefCell<Option<fs::File>>,
-    begun: Cell<bool>,
+    in_flight: usize,
     _folder: TempDir,
 }
 
@@ -81,7 +81,7 @@ impl Scene for Create {
         Create {
             path: Pipe::make(&folder),
             reader: RefCell::default(),
-            begun: Cell::new(false),
+            in_flight: in_flight(),
             _folder: folder,
         }
     }
@@ -92,7 +92,6 @@ impl Scene for Create {
 
     fn begin(self: &Rc<Self>, how: Rc<How>) -> Attempt {
         let create = File::create(&self.path);
-        self.begun.set(true);
         Box::pin(async move { Got::of(how.end(create).await, Got::File) })
     }
 
@@ -107,6 +106,10 @@ impl Scene for Create {
         while descriptors() < before + 2 && start.elapsed() < Duration::from_millis(3) {
             std::thread::sleep(Duration::from_micros(200));
         }
+    }
+
+    async fn reaped(&self) {
+        settled(self.in_flight).await;
     }
 
     async fn after(&self, end: End) {

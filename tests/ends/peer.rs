@@ -107,12 +107,12 @@ pub(crate) fn stuff(mut end: impl Write) -> Vec<u8> {
     let bytes = pattern(77, 8 << 20);
     let (mut done, mut idle) = (0, 0);
     // What the receiving side has room for may show a moment later.
-    while idle < 2 {
+    while idle < 6 {
         match end.write(&bytes[done..]) {
             Ok(n) => (done, idle) = (done + n, 0),
             Err(_) => {
                 idle += 1;
-                std::thread::sleep(Duration::from_micros(300));
+                std::thread::sleep(Duration::from_micros(500));
             }
         }
     }

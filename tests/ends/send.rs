@@ -1,6 +1,6 @@
 //! What sends: the peer gets what was reported, in order, and what was committed whole.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::marker::PhantomData;
@@ -272,7 +272,6 @@ pub(crate) struct CloseStream {
     peer: Peer,
     sent: Vec<u8>,
     stuck: bool,
-    closing: Cell<bool>,
 }
 
 impl Scene for CloseStream {
@@ -299,7 +298,6 @@ impl Scene for CloseStream {
             peer,
             sent,
             stuck,
-            closing: Cell::new(false),
         }
     }
 
@@ -320,7 +318,6 @@ impl Scene for CloseStream {
 
     fn begin(self: &Rc<Self>, how: Rc<How>) -> Attempt {
         let stream = self.stream.take().expect("it is closed once");
-        self.closing.set(true);
         let close = stream.close();
         Box::pin(async move {
             let closed = async {
