@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use corering::runtime::Unavailable;
 use libc::c_long;
 
-use common::{alone, descriptors, resident};
+use common::{alone, block_all_signals, descriptors, resident};
 use filter::{Fault, Faults, WATCHED};
 
 /// A run takes some milliseconds, and half a second when locked memory seems to be short.
@@ -76,6 +76,8 @@ impl Subject {
         let (tell_installed, installed) = mpsc::channel();
         let own = faults.clone();
         thread::spawn(move || {
+            // One would end the wait for an answer, as a failure that nobody has planned.
+            block_all_signals();
             let result = filter::install(&own);
             let works = result.is_ok();
             tell_installed.send(result).expect("somebody listens");

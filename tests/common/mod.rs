@@ -73,7 +73,8 @@ fn watch() {
     drop(watcher.expect("a thread"));
 }
 
-fn block_all_signals() {
+/// Keeps signals from this thread.
+pub(crate) fn block_all_signals() {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: the first call writes the whole set, which the second one reads.
     unsafe {
