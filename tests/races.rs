@@ -128,7 +128,7 @@ impl<T> Ended for (io::Result<T>, Vec<u8>) {
 
 /// Operations that each test ends.
 fn cancels_wanted() -> u64 {
-    let number = env::var("CORERING_CANCELS").map_or(Ok(50_000), |text| text.parse());
+    let number = env::var("CORERING_CANCELS").map_or(Ok(25_000), |text| text.parse());
     number.expect("CORERING_CANCELS is a number")
 }
 
