@@ -110,7 +110,7 @@ pub(crate) fn futures_say_what_dropping_does(source: &Source) -> Vec<(usize, Str
             line.strip_prefix(public.as_str())
                 .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
         };
-        let Some(at) = lines.iter().position(|line| declares(line)) else {
+        let Some(at) = lines.iter().position(declares) else {
             continue;
         };
         let above = lines[..at].iter().rev();
