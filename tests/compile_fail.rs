@@ -1,6 +1,5 @@
 //! What must not compile: each file in `compile_fail/` breaks a promise that the types keep, and
-//! the
-//! `.stderr` beside it is what the compiler says.
+//! the `.stderr` beside it is what the compiler says.
 //!
 //! Another compiler says it in other words. After a look at what has changed, this writes the files
 //! again:
