@@ -51,6 +51,18 @@ fn a_reset_comes_after_the_bytes_before_it_and_stays() {
 }
 
 #[test]
+fn a_reset_that_a_write_was_told_of_is_no_end_of_the_stream() {
+    run(async {
+        let (stream, peer) = pair_with_std().await;
+        // Nothing is received yet, so the kernel tells the write, once.
+        reset(peer);
+        assert_eq!(errno(stream.write_all("late").await.0), libc::ECONNRESET);
+        assert_eq!(errno(stream.recv().await), libc::ECONNRESET);
+        assert_eq!(errno(stream.fill_buf().await), libc::ECONNRESET);
+    });
+}
+
+#[test]
 fn a_reset_ends_a_read_that_waits() {
     run(async {
         let (stream, peer) = pair_with_std().await;

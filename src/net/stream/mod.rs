@@ -3,7 +3,7 @@
 //! A stream has two sides that know nothing of each other. Each has a line of futures that wait
 //! ([`Waiters`]), and at most one op in flight:
 //!
-//! * the *receive side* ([`recv_side`]): an inbox of leases, filled by whatever receive is in
+//! * the *receive side* ([`recv_side`]): an [`inbox`] of leases, filled by whatever receive is in
 //!   flight, a sticky end and a sticky error. Futures take from the inbox and wait on it; they own
 //!   no op, so dropping one loses nothing.
 //! * the *send side* ([`send_side`]): whether a send is in flight, and a sticky error. A send that
@@ -14,6 +14,7 @@
 
 mod close;
 mod fill;
+mod inbox;
 mod read;
 mod recv;
 mod recv_side;
@@ -27,9 +28,9 @@ use std::net::Shutdown;
 use std::rc::Rc;
 
 pub use self::fill::{FillBuf, FillMore};
+use self::inbox::RecvSide;
 pub use self::read::Read;
 pub use self::recv::Recv;
-use self::recv_side::RecvSide;
 use self::send_side::SendSide;
 pub use self::write::{Write, WriteAll, WriteVectored, WriteZeroCopy};
 use crate::driver::{Driver, Key};

@@ -9,7 +9,6 @@
 //! | `Starved` | nothing, and the stream stands in the driver's line for buffers | [`Resume`] |
 
 use std::cell::RefMut;
-use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::rc::Rc;
@@ -19,15 +18,12 @@ use bytes::Bytes;
 use corering_buffers::Lease;
 
 use super::Socket;
-use crate::driver::{Item, Key, Resume};
-use crate::io::waiters::{Place, Waiters};
+use super::inbox::{Arm, End, RecvSide};
+use crate::driver::{Item, Resume};
+use crate::io::waiters::Place;
 use crate::op::{Receiver, RecvMulti, RecvOwned};
 use crate::ring::{Cqe, Fd};
 
-/// Bytes in the inbox at which the receive is cancelled.
-const HIGH_MARK: usize = 256 * 1024;
-/// Bytes in the inbox below which it is armed again.
-const LOW_MARK: usize = 64 * 1024;
 /// A receive, or a read of the inbox, that brought this much makes the stream read straight into
 /// the caller's buffer, if that has as much room: a copy costs more than arming a receive for each
 /// message.
@@ -36,143 +32,6 @@ pub(super) const DIRECT_FROM: usize = 8 * 1024;
 const DIRECT_UNTIL: i32 = 4 * 1024;
 /// What a receive without a provided buffer asks for, bytes.
 const OWNED_LEN: usize = 4 * 1024;
-
-/// What is in flight.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) enum Arm {
-    #[default]
-    Idle,
-    Multi(Key),
-    Owned(Option<Key>),
-    Direct,
-    Starved,
-}
-
-/// How the stream has ended.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum End {
-    #[default]
-    Open,
-    Eof,
-    Failed(i32),
-}
-
-#[derive(Default)]
-pub(super) struct RecvSide {
-    /// The oldest bytes. Apart from the others, so that one message costs no allocation.
-    head: Option<Lease>,
-    #[expect(clippy::box_collection, reason = "an idle stream is to be small")]
-    rest: Option<Box<VecDeque<Lease>>>,
-    /// Bytes in `head` and `rest`.
-    bytes: usize,
-    pub(super) waiters: Waiters,
-    arm: Arm,
-    end: End,
-    /// Large messages come: see [`DIRECT_FROM`].
-    pub(super) direct: bool,
-    /// The last receive left something in the socket.
-    pub(super) nonempty: bool,
-    /// The receive was cancelled at the high mark.
-    paused: bool,
-    /// No receive is armed any more: the read half is gone.
-    closed: bool,
-    /// Bytes that the inbox may hold beyond [`HIGH_MARK`]: a reader has asked for them at once.
-    raised: usize,
-}
-
-impl RecvSide {
-    #[inline]
-    pub(super) fn push(&mut self, lease: Lease) {
-        self.bytes += lease.len();
-        match &self.head {
-            None => self.head = Some(lease),
-            Some(_) => self.rest.get_or_insert_default().push_back(lease),
-        }
-    }
-
-    /// Takes the oldest bytes.
-    #[inline]
-    pub(super) fn pop(&mut self) -> Option<Lease> {
-        let lease = self.head.take()?;
-        self.bytes -= lease.len();
-        if let Some(rest) = &mut self.rest {
-            self.head = rest.pop_front();
-        }
-        Some(lease)
-    }
-
-    /// Puts back what is older than all the rest.
-    pub(super) fn unpop(&mut self, lease: Lease) {
-        self.bytes += lease.len();
-        if let Some(second) = self.head.replace(lease) {
-            self.rest.get_or_insert_default().push_front(second);
-        }
-    }
-
-    pub(super) fn head(&self) -> Option<&Lease> {
-        self.head.as_ref()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.bytes
-    }
-
-    /// Lets the inbox grow to `len` bytes.
-    pub(super) fn raise(&mut self, len: usize) {
-        self.raised = self.raised.max(len.saturating_sub(HIGH_MARK));
-    }
-
-    fn high_mark(&self) -> usize {
-        HIGH_MARK + self.raised
-    }
-
-    /// The end of the stream, once the inbox is empty: `None` while it is open.
-    #[inline]
-    pub(super) fn ended(&self) -> Option<io::Result<()>> {
-        match self.end {
-            End::Open => None,
-            End::Eof => Some(Ok(())),
-            End::Failed(errno) => Some(Err(io::Error::from_raw_os_error(errno))),
-        }
-    }
-
-    /// A multishot receive brought no bytes. A lack of buffers and a cancel of ours are no end.
-    #[cold]
-    fn end(&mut self, cqe: Cqe) {
-        match -cqe.res {
-            0 => self.end = End::Eof,
-            libc::ENOBUFS | libc::ECANCELED => {}
-            errno => self.fail(errno),
-        }
-    }
-
-    fn fail(&mut self, errno: i32) {
-        if self.end == End::Open {
-            self.end = End::Failed(errno);
-        }
-    }
-
-    pub(super) fn is_armed(&self) -> bool {
-        !matches!(self.arm, Arm::Idle | Arm::Starved)
-    }
-
-    /// Whether bytes that were taken make room for a receive that was cancelled at the high mark.
-    #[inline]
-    pub(super) fn wants_more(&self) -> bool {
-        self.paused && self.bytes < LOW_MARK
-    }
-
-    /// Moves the inbox into memory of our own, so that the core's buffers go back to the kernel.
-    #[cold]
-    fn copy_out(&mut self) {
-        self.head.iter_mut().for_each(Lease::make_owned);
-        self.rest
-            .iter_mut()
-            .flat_map(|rest| rest.iter_mut())
-            .for_each(Lease::make_owned);
-    }
-}
-
 impl Socket {
     /// Waits in line until the inbox has something or the stream has ended. Ready: the caller is
     /// the first in line and takes it. Pending: a receive is in flight, if `arm` asks for one.
@@ -463,7 +322,7 @@ impl Receiver for Socket {
         // One that was cancelled says nothing about what comes.
         side.direct &= cqe.res >= DIRECT_UNTIL || cqe.res == -libc::ECANCELED;
         match cqe.res {
-            0 => side.end = End::Eof,
+            0 => side.eof(),
             ..0 if cqe.res != -libc::ECANCELED => side.fail(-cqe.res),
             _ => {}
         }
@@ -475,7 +334,7 @@ impl Receiver for Socket {
         let mut side = self.recv.borrow_mut();
         side.arm = Arm::Idle;
         match bytes {
-            Ok(bytes) if bytes.is_empty() => side.end = End::Eof,
+            Ok(bytes) if bytes.is_empty() => side.eof(),
             Ok(bytes) => side.push(Lease::from(bytes)),
             Err(e) if e.raw_os_error() == Some(libc::ECANCELED) => {}
             Err(e) => side.fail(e.raw_os_error().unwrap_or(libc::EIO)),

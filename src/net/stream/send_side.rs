@@ -44,6 +44,15 @@ impl SendSide {
         self.error.is_some() || self.closed || self.torn
     }
 
+    /// A send has failed. That it was cancelled says nothing about the next one.
+    #[cold]
+    fn failed(&mut self, error: &io::Error) {
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        if errno != libc::ECANCELED {
+            self.error.get_or_insert(errno);
+        }
+    }
+
     /// Why nothing can be sent any more.
     #[cold]
     fn refusal(&self) -> io::Error {
@@ -175,10 +184,11 @@ impl Sender for Socket {
     fn sent(&self, result: &io::Result<usize>) {
         let mut side = self.send.borrow_mut();
         side.busy = false;
-        if let Err(e) = result
-            && e.raw_os_error() != Some(libc::ECANCELED)
-        {
-            side.error = side.error.or(e.raw_os_error()).or(Some(libc::EIO));
+        if let Err(e) = result {
+            side.failed(e);
+            if e.raw_os_error() == Some(libc::ECONNRESET) {
+                self.recv.borrow_mut().reset();
+            }
         }
         let shut = std::mem::take(&mut side.shut_after);
         let next = side.waiters.next();
