@@ -57,7 +57,7 @@ pub(crate) struct Shared {
 }
 
 /// What one side says of a connection that is over.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Half {
     /// Bytes that were sent for sure, and bytes that may have been.
     pub(crate) sent_least: u64,

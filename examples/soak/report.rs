@@ -21,6 +21,9 @@ pub(crate) struct Sample {
     pub(crate) slots: u64,
 }
 
+/// One of them.
+type Value = fn(&Sample) -> u64;
+
 impl Sample {
     pub(crate) fn take(shared: &Shared) -> io::Result<Sample> {
         Ok(Sample {

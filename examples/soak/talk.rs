@@ -23,8 +23,8 @@ use crate::send::Sending;
 const TOTAL_MAX: u64 = 1 << 20;
 /// Who cuts a connection does so within this time.
 const CUT_MAX: Duration = Duration::from_millis(400);
-/// A conversation that lasts longer has lost something.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A conversation in which nothing moves for longer has lost something.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Of whom a conversation is seen.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -107,10 +107,10 @@ impl Talk {
 
     /// Talks until both directions are over or the connection is to be cut. True if it is.
     async fn talk<F: Future + Unpin>(&mut self, end: End, mut both: F, half: &Cell<Half>) -> bool {
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
+        let (mut moved, mut before) = (Instant::now(), half.get());
+        while moved.elapsed() < PATIENCE {
             let time = match end {
-                End::Orderly => PATIENCE,
+                End::Orderly => PATIENCE / 4,
                 _ => self.random.time(CUT_MAX),
             };
             if timeout(time, &mut both).await.is_ok() {
@@ -121,10 +121,12 @@ impl Talk {
             if end != End::Orderly && known {
                 return true;
             }
+            if half.get() != before {
+                (moved, before) = (Instant::now(), half.get());
+            }
         }
-        let (id, half) = (self.id, half.get());
-        self.shared
-            .fault(format!("{id:x}: no end in {PATIENCE:?}: {half:?}"));
+        let text = format!("{:x}: nothing moves in {PATIENCE:?}: {before:?}", self.id);
+        self.shared.fault(text);
         true
     }
 
