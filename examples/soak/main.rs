@@ -105,6 +105,9 @@ async fn watch(options: &Options, seed: u64) -> io::Result<bool> {
         select_biased! {
             signal = interrupted => {
                 signal?;
+                // Its descriptor was counted.
+                interrupted.set(ctrl_c().fuse());
+                let _ = poll_once(&mut interrupted).await;
                 break;
             }
             () = sleep(Duration::from_secs(1)).fuse() => {}

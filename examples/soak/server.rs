@@ -9,7 +9,6 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use corering::net::{TcpListener, TcpStream};
-use corering::spawn;
 use futures_lite::future::poll_once;
 
 use crate::core::Core;
@@ -18,28 +17,17 @@ use crate::fate::{Failure, Fate, Fated};
 use crate::random::{Random, mix};
 use crate::talk::{Side, Talk};
 
-/// Futures that wait for connections.
-const ACCEPTORS: u64 = 3;
 /// What a client says first: its number, and a check of it.
 const HELLO: usize = 16;
 
 /// Serves until it is told to stop and its last connection is over.
 pub(crate) async fn serve(core: Rc<Core>, started: Sender<std::net::SocketAddr>) -> io::Result<()> {
-    let listener = Rc::new(TcpListener::bind("127.0.0.1:0").await?);
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     started.send(address).map_err(io::Error::other)?;
-    let mut acceptors = Vec::new();
-    for number in 0..ACCEPTORS {
-        let random = Random::new(core.seed ^ mix(number));
-        acceptors.push(spawn(accept(
-            Rc::clone(&core),
-            Rc::clone(&listener),
-            random,
-        )));
-    }
-    for acceptor in acceptors {
-        acceptor.await.map_err(io::Error::other)?;
-    }
+    let random = Random::new(core.seed ^ mix(0));
+    // One alone, so that nobody waits when its accept is dropped.
+    accept(&core, &listener, random).await;
     // Those of connects that were ended, if any.
     while let Some(accepted) = poll_once(listener.accept()).await {
         let (stream, _) = accepted?;
@@ -49,7 +37,7 @@ pub(crate) async fn serve(core: Rc<Core>, started: Sender<std::net::SocketAddr>)
     Ok(())
 }
 
-async fn accept(core: Rc<Core>, listener: Rc<TcpListener>, mut random: Random) {
+async fn accept(core: &Rc<Core>, listener: &TcpListener, mut random: Random) {
     let shared = &core.shared;
     while !shared.server_stops.load(Ordering::Relaxed) {
         let fate = match Fate::random(&mut random) {
