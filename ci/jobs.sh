@@ -108,7 +108,7 @@ job_examples() {
     done
 }
 
-## loom: every interleaving of foreign wakes and parking
+## loom: every interleaving of foreign wakes, parking and the blocking pool
 job_loom() {
     CARGO_TARGET_DIR=$target_dir/loom RUSTFLAGS="--cfg loom" \
         cargo test --release -p corering --lib task::
