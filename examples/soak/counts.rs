@@ -71,8 +71,9 @@ pub(crate) struct Half {
 
 impl Half {
     /// Whether the end that it saw is the peer's. The kernel reports a reset once, to whoever asks
-    /// first: where that was a write, whoever reads sees an end that is none. A side that has
-    /// closed its write side in order has nothing in flight that could be told.
+    /// first. Where that was a send that had begun, it is told the number of bytes sent instead,
+    /// and a read sees an end that is none. A side that has closed its write side in order has
+    /// nothing in flight that could be told.
     fn has_ended(&self) -> bool {
         self.saw_end && self.shut
     }

@@ -157,9 +157,6 @@ fn reconcile(shared: &Shared) {
     }
 }
 
-/// What of a sample is compared.
-type Value = fn(&Sample) -> u64;
-
 /// Medians of the second fifth of the time and of the last one.
 fn growth(samples: &[Sample], shared: &Shared) -> Vec<(&'static str, u64, u64)> {
     if samples.len() < SAMPLES_MIN {
