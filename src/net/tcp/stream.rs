@@ -75,6 +75,10 @@ impl TcpStream {
     /// `ECONNRESET`: the peer has reset the connection. `ETIMEDOUT`: it is gone. `ECANCELED`: the
     /// runtime has ended. An error stays: later calls report it again.
     ///
+    /// The kernel reports a reset once. Where it tells a write that had sent a part, which then
+    /// ends with `EPIPE`, this is `None`: bytes that the peer had not sent yet are no error. A
+    /// protocol knows by itself where its messages end.
+    ///
     /// # Cancellation
     ///
     /// Dropping the future loses nothing: the next call returns the bytes.
