@@ -14,8 +14,11 @@ fn forked(body: impl FnOnce()) -> i32 {
         unsafe { libc::_exit(0) };
     }
     let mut status = 0;
-    // SAFETY: `status` is a live int.
-    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    // SAFETY: `status` is a live int. A signal may interrupt the wait.
+    while unsafe { libc::waitpid(child, &mut status, 0) } != child {
+        let error = std::io::Error::last_os_error();
+        assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
+    }
     status
 }
 

@@ -188,7 +188,13 @@ fn a_result_that_panics_in_its_drop_costs_no_thread() {
         }
     }
     let pool = pool(1, 8);
-    drop(pool.spawn(|| Bomb));
+    let (dropped, handle_is_gone) = mpsc::channel();
+    // Else this thread may be the last to hold the result.
+    drop(pool.spawn(move || {
+        handle_is_gone.recv().unwrap();
+        Bomb
+    }));
+    dropped.send(()).unwrap();
     assert_eq!(block_on(pool.spawn(|| 1)).unwrap(), 1);
     assert_eq!(threads(&pool), 1);
 }
