@@ -158,7 +158,12 @@ fn run(race: impl Future<Output = String> + 'static) {
     assert_eq!((stats.tasks, stats.timers), (0, 0));
     assert_eq!(stats.buffers_free, stats.buffers, "receive buffers");
     let left = runtime.shutdown(Duration::from_secs(5));
-    assert!(left.is_empty(), "{left}");
+    assert_eq!(left.operations, 0, "{left}");
+    // A thread that played the peers may still be closing its own.
+    let end = Instant::now() + Duration::from_secs(5);
+    while descriptors() != before && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     assert_eq!(descriptors(), before, "descriptors");
     println!("{report}, in {:.1} s", start.elapsed().as_secs_f64());
 }

@@ -9,8 +9,8 @@ use std::fmt;
 pub struct Leftover {
     /// Operations that the kernel still works on. If there is one, the memory of all is leaked.
     pub operations: usize,
-    /// Calls of [`spawn_blocking`](crate::task::spawn_blocking) that still run. They go on by
-    /// themselves.
+    /// Calls of [`spawn_blocking`](crate::task::spawn_blocking) that still run, or have only just
+    /// ended. They go on by themselves.
     pub blocking_calls: usize,
 }
 

@@ -83,6 +83,18 @@ pub(crate) fn block_all_signals() {
     }
 }
 
+/// Keeps signals from this thread while `body` runs: std's `connect` does not survive one.
+pub(crate) fn without_signals<T>(body: impl FnOnce() -> T) -> T {
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: it writes the whole set.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), before.as_mut_ptr()) };
+    block_all_signals();
+    let output = body();
+    // SAFETY: it reads the set that was written above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    output
+}
+
 /// Runs `future` on a runtime of its own, for a limited time.
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = Runtime::new().expect("a runtime");
@@ -123,7 +135,7 @@ pub(crate) async fn pair() -> (TcpStream, TcpStream) {
 pub(crate) async fn pair_with_std() -> (TcpStream, std::net::TcpStream) {
     let listener = TcpListener::bind(localhost()).await.expect("a listener");
     let address = listener.local_addr().expect("its address");
-    let peer = std::net::TcpStream::connect(address).expect("a connection");
+    let peer = without_signals(|| std::net::TcpStream::connect(address)).expect("a connection");
     let (stream, _) = listener.accept().await.expect("its other end");
     (stream, peer)
 }

@@ -9,7 +9,7 @@ use corering::time::sleep;
 use futures_lite::future::{block_on, poll_once};
 use socket2::{Domain, Socket, Type};
 
-use crate::common::{localhost, pattern};
+use crate::common::{localhost, pattern, without_signals};
 
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Asked of each socket buffer, so that little fits between the two ends.
@@ -40,7 +40,7 @@ impl Peer {
             let sized = socket.set_recv_buffer_size(NARROW);
             sized.expect("an option that all have");
         }
-        socket.connect(&address.into()).expect("a connection");
+        without_signals(|| socket.connect(&address.into())).expect("a connection");
         let (ours, _) = listener.accept().expect("its other end");
         if narrow {
             let sized = socket2::SockRef::from(&ours).set_send_buffer_size(NARROW);
