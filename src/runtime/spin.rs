@@ -40,7 +40,7 @@ pub(super) struct Spinner {
     limit_ns: u64,
     credit: Cell<u32>,
     sleeps: Cell<u32>,
-    /// Completions of late turns, averaged, in 64ths.
+    /// Completions of late turns, averaged, times 64.
     bunch: Cell<u32>,
 }
 
