@@ -73,10 +73,6 @@ impl Operation for Open {
     fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
         self.poll_with(|submit| submit.poll_cancel(cx))
     }
-
-    fn outcome(output: Self::Output) -> Self::Outcome {
-        output
-    }
 }
 
 /// The future of [`File::read_at`].
@@ -144,10 +140,6 @@ impl<B: IoBufMut> Operation for ReadAt<'_, B> {
     fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
         self.poll_with(|submit| submit.poll_cancel(cx))
     }
-
-    fn outcome(output: Self::Output) -> Self::Outcome {
-        output
-    }
 }
 
 /// The future of [`File::write_at`].
@@ -190,10 +182,6 @@ impl<B: IoBuf> Operation for WriteAt<'_, B> {
 
     fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
         self.write.poll_with(|submit| submit.poll_cancel(cx))
-    }
-
-    fn outcome(output: Self::Output) -> Self::Outcome {
-        output
     }
 }
 
@@ -272,10 +260,6 @@ impl Operation for Sync<'_> {
             Err(e) if e.raw_os_error() == Some(libc::ECANCELED) => Poll::Ready(Err(e)),
             synced => Poll::Ready(self.synced(synced)),
         }
-    }
-
-    fn outcome(output: Self::Output) -> Self::Outcome {
-        output
     }
 }
 

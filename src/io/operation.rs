@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use corering_buffers::BufResult;
+use corering_buffers::{BufResult, IoBuf};
 
 use crate::time::{Sleep, sleep};
 
@@ -49,7 +49,7 @@ use crate::time::{Sleep, sleep};
 pub trait Operation: Future + Unpin + Sealed {
     /// What comes of it when it is ended: its output, or for
     /// [`write_all`](crate::net::TcpStream::write_all) the number of bytes that were sent.
-    type Outcome: Fallible;
+    type Outcome: Fallible + FromOutput<Self::Output>;
 
     /// Ends the operation, and waits for what came of it.
     ///
@@ -117,9 +117,11 @@ pub trait Operation: Future + Unpin + Sealed {
     #[doc(hidden)]
     fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome>;
 
-    /// The outcome of an operation that was not ended.
+    /// The outcome of an operation that was not ended early.
     #[doc(hidden)]
-    fn outcome(output: Self::Output) -> Self::Outcome;
+    fn outcome(output: Self::Output) -> Self::Outcome {
+        Self::Outcome::from_output(output)
+    }
 }
 
 /// Keeps others from implementing [`Operation`].
@@ -139,6 +141,25 @@ impl<T> Fallible for io::Result<T> {
 impl<T, B> Fallible for BufResult<T, B> {
     fn error(&mut self) -> Option<&mut io::Error> {
         self.0.as_mut().err()
+    }
+}
+
+/// How an output becomes an outcome.
+pub trait FromOutput<T> {
+    fn from_output(output: T) -> Self;
+}
+
+impl<T: Fallible> FromOutput<T> for T {
+    fn from_output(output: T) -> T {
+        output
+    }
+}
+
+/// Of a buffer that is written whole: all its bytes.
+impl<B: IoBuf> FromOutput<BufResult<(), B>> for BufResult<usize, B> {
+    fn from_output((result, buf): BufResult<(), B>) -> BufResult<usize, B> {
+        let (_, len) = buf.parts();
+        (result.map(|()| len), buf)
     }
 }
 

@@ -69,10 +69,6 @@ impl Operation for Nop {
     fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
         self.poll_with(|submit| submit.poll_cancel(cx))
     }
-
-    fn outcome(output: Self::Output) -> Self::Outcome {
-        output
-    }
 }
 
 impl fmt::Debug for Nop {

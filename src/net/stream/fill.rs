@@ -93,10 +93,6 @@ impl Operation for FillBuf<'_> {
         self.socket.leave_inbox(&mut self.place);
         Poll::Ready(Err(cancelled()))
     }
-
-    fn outcome(output: Self::Output) -> Self::Outcome {
-        output
-    }
 }
 
 impl Drop for FillBuf<'_> {
@@ -136,10 +132,6 @@ impl Operation for FillMore<'_> {
         }
         self.socket.leave_inbox(&mut self.place);
         Poll::Ready(Err(cancelled()))
-    }
-
-    fn outcome(output: Self::Output) -> Self::Outcome {
-        output
     }
 }
 

@@ -192,10 +192,6 @@ impl<B: IoBufMut> Operation for Read<'_, B> {
         self.socket.leave_inbox(&mut self.place);
         Poll::Ready((Err(cancelled()), buf))
     }
-
-    fn outcome(output: Self::Output) -> Self::Outcome {
-        output
-    }
 }
 
 impl<B: IoBufMut> Drop for Read<'_, B> {

@@ -72,10 +72,6 @@ impl Operation for Recv<'_> {
         self.socket.leave_inbox(&mut self.place);
         Poll::Ready(Err(cancelled()))
     }
-
-    fn outcome(output: Self::Output) -> Self::Outcome {
-        output
-    }
 }
 
 impl Drop for Recv<'_> {

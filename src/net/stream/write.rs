@@ -218,11 +218,6 @@ impl<B: IoBuf> Operation for WriteAll<'_, B> {
     fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
         self.0.poll_cancel(cx)
     }
-
-    fn outcome((result, buf): Self::Output) -> Self::Outcome {
-        let (_, len) = buf.parts();
-        (result.map(|()| len), buf)
-    }
 }
 
 impl<B: IoBuf> Operation for Write<'_, B> {
@@ -230,10 +225,6 @@ impl<B: IoBuf> Operation for Write<'_, B> {
 
     fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
         self.0.poll_cancel(cx)
-    }
-
-    fn outcome(output: Self::Output) -> Self::Outcome {
-        output
     }
 }
 
@@ -243,10 +234,6 @@ impl<B: IoBufs> Operation for WriteVectored<'_, B> {
     fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
         self.0.poll_cancel(cx)
     }
-
-    fn outcome(output: Self::Output) -> Self::Outcome {
-        output
-    }
 }
 
 impl<B: IoBuf> Operation for WriteZeroCopy<'_, B> {
@@ -254,10 +241,6 @@ impl<B: IoBuf> Operation for WriteZeroCopy<'_, B> {
 
     fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
         self.0.poll_cancel(cx)
-    }
-
-    fn outcome(output: Self::Output) -> Self::Outcome {
-        output
     }
 }
 

@@ -53,10 +53,6 @@ impl Operation for Connect {
         let connected = self.submit.poll_cancel(cx);
         connected.map(|fd| self.connected(fd))
     }
-
-    fn outcome(output: Self::Output) -> Self::Outcome {
-        output
-    }
 }
 
 impl fmt::Debug for Connect {

@@ -235,10 +235,6 @@ impl Operation for Accept<'_> {
         }
         Poll::Ready(Err(cancelled()))
     }
-
-    fn outcome(output: Self::Output) -> Self::Outcome {
-        output
-    }
 }
 
 impl fmt::Debug for Accept<'_> {
