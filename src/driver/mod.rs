@@ -28,7 +28,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::Waker;
@@ -170,11 +169,11 @@ impl Driver {
         self.clock.now_ns()
     }
 
-    /// The ring's own descriptor, to be the target of another ring's message. `None` once it is
-    /// gone.
-    #[allow(dead_code, reason = "one core alone has nobody to tell")]
-    pub(crate) fn ring_fd(&self) -> Option<RawFd> {
-        self.core.borrow().ring.as_ref().map(Ring::raw_fd)
+    /// The kernel that this core runs on. `ECANCELED` once the ring is gone.
+    pub(crate) fn with_ring<T>(&self, f: impl FnOnce(&Ring) -> io::Result<T>) -> io::Result<T> {
+        let core = self.core.borrow();
+        let ring = core.ring.as_ref();
+        f(ring.ok_or_else(|| io::Error::from_raw_os_error(libc::ECANCELED))?)
     }
 
     /// What was counted so far.

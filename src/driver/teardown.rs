@@ -6,7 +6,7 @@
 //! keeps all of the core's memory for ever: leaking is safe, freeing is not.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Driver;
 use crate::ring::{RawSqe, Wait};
@@ -30,19 +30,21 @@ impl Driver {
     /// Other threads may hold wakers and this one may hold claims on ops: both stay valid.
     pub(crate) fn shut_down(self: &Rc<Self>, limit: Duration) -> usize {
         self.close();
-        let start = Instant::now();
+        let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        let start = self.now_ns();
         let mut cancelled = None;
         let left = loop {
             let left = self.in_flight();
             if left == 0 {
                 break 0;
             }
-            if cancelled.is_none_or(|at: Instant| at.elapsed() >= PERIOD) {
-                if start.elapsed() > limit {
+            let now = self.now_ns();
+            if cancelled.is_none_or(|at| now - at >= PERIOD.as_nanos() as u64) {
+                if now - start > limit {
                     break left;
                 }
                 self.core.borrow_mut().cancel_all();
-                cancelled = Some(Instant::now());
+                cancelled = Some(now);
             }
             if self.enter(Wait::For(PERIOD)).is_err() {
                 break left;

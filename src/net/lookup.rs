@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
+use crate::driver::Driver;
 use crate::task::spawn_blocking;
 
 /// What a socket address can be made of: an address, or a name with a port, as in
@@ -60,6 +61,9 @@ pub(super) async fn resolve(host: impl ToSocketAddrs) -> io::Result<Vec<SocketAd
     if let Target::Known(addresses) = target {
         return Ok(addresses);
     }
+    if let Some(known) = simulated(&target) {
+        return known;
+    }
     let lookup = spawn_blocking(move || match target {
         Target::Known(addresses) => Ok(addresses),
         Target::Text(text) => {
@@ -70,6 +74,28 @@ pub(super) async fn resolve(host: impl ToSocketAddrs) -> io::Result<Vec<SocketAd
         }
     });
     lookup.await.map_err(io::Error::other)?
+}
+
+/// What a simulated kernel knows of a name. `None` on a real one.
+fn simulated(target: &Target) -> Option<io::Result<Vec<SocketAddr>>> {
+    let (name, port) = match target {
+        Target::Known(_) => return None,
+        Target::Text(text) => text.rsplit_once(':').unwrap_or((text, "")),
+        Target::Name(name, port) => (name.as_str(), &*port.to_string()),
+    };
+    let driver = Driver::current().ok()?;
+    let found = driver.with_ring(|ring| Ok(ring.lookup(name))).ok()??;
+    let port = port.parse::<u16>().map_err(|_| {
+        let text = "a name needs a port, as in \"localhost:80\"";
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    });
+    Some(found.and_then(|ips| {
+        let port = port?;
+        Ok(ips
+            .into_iter()
+            .map(|ip| SocketAddr::new(ip, port))
+            .collect())
+    }))
 }
 
 /// Calls `attempt` with each address until one succeeds; the last error otherwise.

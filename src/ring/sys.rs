@@ -13,15 +13,17 @@ use signal_hook_registry::SigId;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::fd::Fd;
+#[cfg(feature = "sim")]
+use super::sim;
 
-/// A new socket, CLOEXEC and *blocking*: on a non-blocking one the ring answers `EAGAIN` instead
-/// of waiting.
+/// A new socket of the real kernel, CLOEXEC and blocking. `Ring::socket` makes one of whatever
+/// kernel stands behind the door.
 pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<Fd> {
     let socket = Socket::new(domain, kind, protocol)?;
     Ok(Fd::from(OwnedFd::from(socket)))
 }
 
-/// A new eventfd, CLOEXEC and blocking, with count 0.
+/// A new eventfd of the real kernel, CLOEXEC and blocking, with count 0; see `Ring::eventfd`.
 pub(crate) fn eventfd() -> io::Result<Fd> {
     // SAFETY: eventfd takes no pointer.
     let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
@@ -31,34 +33,102 @@ pub(crate) fn eventfd() -> io::Result<Fd> {
     Ok(Fd::adopt(fd))
 }
 
+/// What can be set on a socket, `setsockopt(2)`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum SocketOption {
+    ReuseAddress,
+    ReusePort,
+    NoDelay,
+    /// Bytes. The kernel doubles what is set.
+    RecvBuffer,
+    /// Bytes. The kernel doubles what is set.
+    SendBuffer,
+}
+
 impl Fd {
     /// Gives the socket a local address.
     pub(crate) fn bind(&self, address: &SockAddr) -> io::Result<()> {
+        #[cfg(feature = "sim")]
+        if let Some(call) = self.simulated() {
+            return call.bind(address);
+        }
         self.options().bind(address)
     }
 
     /// Makes the socket a listener. The kernel caps `backlog` at `net.core.somaxconn`.
     pub(crate) fn listen(&self, backlog: i32) -> io::Result<()> {
+        #[cfg(feature = "sim")]
+        if let Some(call) = self.simulated() {
+            return call.listen(backlog);
+        }
         self.options().listen(backlog)
     }
 
     /// The local address.
     pub(crate) fn getsockname(&self) -> io::Result<SockAddr> {
+        #[cfg(feature = "sim")]
+        if let Some(call) = self.simulated() {
+            return call.getsockname();
+        }
         self.options().local_addr()
     }
 
     /// The peer's address; `ENOTCONN` if it is already gone.
     pub(crate) fn getpeername(&self) -> io::Result<SockAddr> {
+        #[cfg(feature = "sim")]
+        if let Some(call) = self.simulated() {
+            return call.getpeername();
+        }
         self.options().peer_addr()
     }
 
     /// Shuts one or both directions down. Inline: the ring's own opcode always goes to a worker.
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        #[cfg(feature = "sim")]
+        if let Some(call) = self.simulated() {
+            return call.shutdown(how);
+        }
         self.options().shutdown(how)
     }
 
-    /// The socket's options.
-    pub(crate) fn options(&self) -> SockRef<'_> {
+    /// Sets an option of the socket. A switch is on if `value` is not 0.
+    pub(crate) fn set_option(&self, option: SocketOption, value: usize) -> io::Result<()> {
+        #[cfg(feature = "sim")]
+        if let Some(call) = self.simulated() {
+            return call.set_option(option, value);
+        }
+        let options = self.options();
+        match option {
+            SocketOption::ReuseAddress => options.set_reuse_address(value != 0),
+            SocketOption::ReusePort => options.set_reuse_port(value != 0),
+            SocketOption::NoDelay => options.set_tcp_nodelay(value != 0),
+            SocketOption::RecvBuffer => options.set_recv_buffer_size(value),
+            SocketOption::SendBuffer => options.set_send_buffer_size(value),
+        }
+    }
+
+    /// An option of the socket. A switch is 0 or 1.
+    pub(crate) fn option(&self, option: SocketOption) -> io::Result<usize> {
+        #[cfg(feature = "sim")]
+        if let Some(call) = self.simulated() {
+            return call.option(option);
+        }
+        let options = self.options();
+        match option {
+            SocketOption::ReuseAddress => options.reuse_address().map(usize::from),
+            SocketOption::ReusePort => options.reuse_port().map(usize::from),
+            SocketOption::NoDelay => options.tcp_nodelay().map(usize::from),
+            SocketOption::RecvBuffer => options.recv_buffer_size(),
+            SocketOption::SendBuffer => options.send_buffer_size(),
+        }
+    }
+
+    /// Lets calls on a socket of std's wait, which the ring needs to wait for it.
+    pub(crate) fn set_blocking(&self) -> io::Result<()> {
+        self.options().set_nonblocking(false)
+    }
+
+    fn options(&self) -> SockRef<'_> {
         SockRef::from(self)
     }
 
@@ -66,6 +136,10 @@ impl Fd {
     ///
     /// Never blocks in practice: that takes 2⁶⁴ − 2 kicks that nobody read.
     pub(crate) fn eventfd_write(&self) {
+        #[cfg(feature = "sim")]
+        if let Some(call) = self.simulated() {
+            return call.eventfd_write();
+        }
         let one = 1_u64;
         // SAFETY: errno is this thread's own, and a signal handler must leave it as it was.
         let errno = unsafe { *libc::__errno_location() };
@@ -89,6 +163,10 @@ pub(crate) struct OnSignal(SigId);
 impl OnSignal {
     /// Has each `signal` from now on written to `eventfd`.
     pub(crate) fn write(signal: i32, eventfd: &Arc<Fd>) -> io::Result<OnSignal> {
+        #[cfg(feature = "sim")]
+        if eventfd.simulated().is_some() {
+            return Err(sim::unsupported("signals"));
+        }
         let eventfd = Arc::clone(eventfd);
         // SAFETY: the handler does nothing but a write, async-signal-safe, and keeps errno.
         // The descriptor is open as long as the handler is registered, by the `Arc` in it.

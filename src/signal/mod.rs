@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::driver::{Driver, Op};
 use crate::op;
-use crate::ring::sys;
+use crate::ring::{Ring, sys};
 
 /// Waits for the next `SIGINT`, which a terminal sends for Ctrl-C.
 ///
@@ -44,7 +44,7 @@ use crate::ring::sys;
 #[doc(alias = "SIGINT")]
 pub async fn ctrl_c() -> io::Result<()> {
     let driver = Driver::current()?;
-    let arrived = Arc::new(sys::eventfd()?);
+    let arrived = Arc::new(driver.with_ring(Ring::eventfd)?);
     let _handler = sys::OnSignal::write(libc::SIGINT, &arrived)?;
     let events = libc::POLLIN.cast_unsigned().into();
     let poll = op::Poll {

@@ -26,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("compat", &["net", "io"]),
     // Text only.
     ("guide", &[]),
+    ("sim", &["runtime", "ring", "task"]),
     (
         "runtime",
         &[

@@ -241,7 +241,7 @@ impl Scene for Message {
 
     fn op(&self, _: &Core) -> Self::Op {
         MsgRing {
-            target: self.other.ring_fd().unwrap(),
+            target: self.other.with_ring(|ring| Ok(ring.raw_fd())).unwrap(),
         }
     }
 

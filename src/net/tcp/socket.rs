@@ -12,7 +12,8 @@ use super::listener::TcpListener;
 use crate::driver::{Driver, Op};
 use crate::net::listener::Listener;
 use crate::op;
-use crate::ring::{Fd, sys};
+use crate::ring::Fd;
+use crate::ring::sys::SocketOption;
 
 /// A TCP socket that does not listen or connect yet, so that options can be set on it.
 ///
@@ -68,7 +69,7 @@ impl TcpSocket {
 
     fn new(domain: Domain) -> io::Result<TcpSocket> {
         let driver = Driver::current()?;
-        let fd = sys::socket(domain, Type::STREAM, Some(Protocol::TCP))?;
+        let fd = driver.with_ring(|ring| ring.socket(domain, Type::STREAM, Some(Protocol::TCP)))?;
         Ok(TcpSocket { fd, driver })
     }
 
@@ -79,7 +80,7 @@ impl TcpSocket {
     ///
     /// As [`setsockopt(2)`](https://man7.org/linux/man-pages/man2/setsockopt.2.html).
     pub fn reuse_port(self) -> io::Result<TcpSocket> {
-        self.fd.options().set_reuse_port(true)?;
+        self.fd.set_option(SocketOption::ReusePort, 1)?;
         Ok(self)
     }
 
@@ -89,7 +90,7 @@ impl TcpSocket {
     ///
     /// As [`setsockopt(2)`](https://man7.org/linux/man-pages/man2/setsockopt.2.html).
     pub fn reuse_address(self) -> io::Result<TcpSocket> {
-        self.fd.options().set_reuse_address(true)?;
+        self.fd.set_option(SocketOption::ReuseAddress, 1)?;
         Ok(self)
     }
 
@@ -99,7 +100,7 @@ impl TcpSocket {
     ///
     /// As [`setsockopt(2)`](https://man7.org/linux/man-pages/man2/setsockopt.2.html).
     pub fn nodelay(self) -> io::Result<TcpSocket> {
-        self.fd.options().set_tcp_nodelay(true)?;
+        self.fd.set_option(SocketOption::NoDelay, 1)?;
         Ok(self)
     }
 
@@ -109,7 +110,7 @@ impl TcpSocket {
     ///
     /// As [`setsockopt(2)`](https://man7.org/linux/man-pages/man2/setsockopt.2.html).
     pub fn recv_buffer_size(self, bytes: usize) -> io::Result<TcpSocket> {
-        self.fd.options().set_recv_buffer_size(bytes)?;
+        self.fd.set_option(SocketOption::RecvBuffer, bytes)?;
         Ok(self)
     }
 
@@ -120,7 +121,7 @@ impl TcpSocket {
     ///
     /// As [`setsockopt(2)`](https://man7.org/linux/man-pages/man2/setsockopt.2.html).
     pub fn send_buffer_size(self, bytes: usize) -> io::Result<TcpSocket> {
-        self.fd.options().set_send_buffer_size(bytes)?;
+        self.fd.set_option(SocketOption::SendBuffer, bytes)?;
         Ok(self)
     }
 
@@ -198,7 +199,7 @@ impl TcpSocket {
     pub fn from_std(socket: OwnedFd) -> io::Result<TcpSocket> {
         let driver = Driver::current()?;
         let fd = Fd::from(socket);
-        fd.options().set_nonblocking(false)?;
+        fd.set_blocking()?;
         Ok(TcpSocket { fd, driver })
     }
 

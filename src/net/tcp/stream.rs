@@ -16,6 +16,7 @@ use crate::net::stream::{
     FillBuf, FillMore, Read, Recv, Socket, Write, WriteAll, WriteVectored, WriteZeroCopy,
 };
 use crate::ring::Fd;
+use crate::ring::sys::SocketOption;
 
 /// A TCP connection.
 ///
@@ -369,7 +370,7 @@ impl TcpStream {
     ///
     /// As [`setsockopt(2)`](https://man7.org/linux/man-pages/man2/setsockopt.2.html).
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        self.0.fd().options().set_tcp_nodelay(on)
+        self.0.fd().set_option(SocketOption::NoDelay, on.into())
     }
 
     /// Whether small writes are sent at once.
@@ -378,7 +379,8 @@ impl TcpStream {
     ///
     /// As [`getsockopt(2)`](https://man7.org/linux/man-pages/man2/getsockopt.2.html).
     pub fn nodelay(&self) -> io::Result<bool> {
-        self.0.fd().options().tcp_nodelay()
+        let on = self.0.fd().option(SocketOption::NoDelay)?;
+        Ok(on != 0)
     }
 
     /// Takes over a connection of std's. It is switched to blocking, which the ring needs to wait
