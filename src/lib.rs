@@ -169,6 +169,8 @@ mod readme {}
 mod ring;
 pub mod runtime;
 pub mod signal;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod task;
 pub mod time;
 

@@ -1,14 +1,18 @@
 //! What time it is, on the kernel behind the door.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "sim")]
+use super::sim::Time;
+
 /// A clock that only goes forward.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock(Source);
 
-/// A simulated clock becomes the second variant.
 #[derive(Clone, Debug)]
 enum Source {
     Monotonic,
+    #[cfg(feature = "sim")]
+    Virtual(Time),
 }
 
 impl Clock {
@@ -17,11 +21,19 @@ impl Clock {
         Clock(Source::Monotonic)
     }
 
+    /// The time of a simulated world.
+    #[cfg(feature = "sim")]
+    pub(super) fn simulated(time: Time) -> Clock {
+        Clock(Source::Virtual(time))
+    }
+
     /// Nanoseconds since an arbitrary point, the same for all threads.
     #[inline]
     pub(crate) fn now_ns(&self) -> u64 {
-        match self.0 {
+        match &self.0 {
             Source::Monotonic => monotonic_ns(),
+            #[cfg(feature = "sim")]
+            Source::Virtual(time) => time.now_ns(),
         }
     }
 }

@@ -35,7 +35,16 @@ impl Fd {
     }
 
     /// Leaves the runtime: from here on the descriptor is std's.
+    ///
+    /// # Panics
+    ///
+    /// With a simulated descriptor: std would take it for one of the process's.
     pub(crate) fn into_owned(self) -> OwnedFd {
+        #[cfg(feature = "sim")]
+        assert!(
+            self.simulated().is_none(),
+            "a simulated descriptor cannot leave its simulation: into_std does not work there"
+        );
         // SAFETY: `self` owned the descriptor and `into_raw` has given that up.
         unsafe { OwnedFd::from_raw_fd(self.into_raw()) }
     }
@@ -57,6 +66,10 @@ impl AsFd for Fd {
 
 impl Drop for Fd {
     fn drop(&mut self) {
+        #[cfg(feature = "sim")]
+        if let Some(call) = self.simulated() {
+            return call.close();
+        }
         sys::close(self.0);
     }
 }

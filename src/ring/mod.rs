@@ -3,7 +3,7 @@
 //! What crosses it is the kernel's own interface: submissions in ([`Sqe`]), completions out
 //! ([`Cqe`]), [`enter`](Ring::enter), registering; and with them the plain system calls on
 //! descriptors ([`sys`], [`Fd`]) and the [`Clock`]. Nothing above makes a system call on a
-//! descriptor by other means, so that another kernel can stand behind the same door.
+//! descriptor by other means, so that the simulated kernel (`sim`) can stand behind the same door.
 //!
 //! Invariants:
 //!
@@ -28,6 +28,8 @@ mod probe;
 mod register;
 mod restrict;
 mod setup;
+#[cfg(feature = "sim")]
+pub(crate) mod sim;
 mod sqe;
 pub(crate) mod sys;
 mod uring;
@@ -36,8 +38,11 @@ mod uring;
 mod tests;
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::time::Duration;
+
+use socket2::{Domain, Protocol, Type};
 
 pub(crate) use clock::Clock;
 pub(crate) use cqe::Cqe;
@@ -101,14 +106,41 @@ pub(crate) struct Ring {
     kernel: Kernel,
 }
 
-/// Decided once, when a runtime is built. A simulated kernel becomes the second variant.
+/// Decided once, when a runtime is built.
 #[derive(Debug)]
 enum Kernel {
     Uring(Uring),
+    #[cfg(feature = "sim")]
+    Sim(sim::SimRing),
+}
+
+/// Which kernel a ring is asked of.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Door {
+    #[default]
+    Linux,
+    #[cfg(feature = "sim")]
+    Simulated(sim::Place),
 }
 
 impl Ring {
-    /// Builds a ring for the calling thread.
+    /// Builds a ring of the kernel behind `door`.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Ring::new).
+    pub(crate) fn open(door: &Door, config: &Config) -> io::Result<Ring> {
+        match door {
+            Door::Linux => Ring::new(config),
+            #[cfg(feature = "sim")]
+            Door::Simulated(place) => {
+                let kernel = Kernel::Sim(sim::SimRing::new(place, config)?);
+                Ok(Ring { kernel })
+            }
+        }
+    }
+
+    /// Builds a ring of the real kernel for the calling thread.
     ///
     /// # Errors
     ///
@@ -125,6 +157,8 @@ impl Ring {
     pub(crate) fn features(&self) -> &Features {
         match &self.kernel {
             Kernel::Uring(uring) => uring.features(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.features(),
         }
     }
 
@@ -133,6 +167,8 @@ impl Ring {
     pub(crate) fn push(&mut self, sqe: &RawSqe) -> Result<(), Full> {
         match &mut self.kernel {
             Kernel::Uring(uring) => uring.push(sqe),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.push(sqe),
         }
     }
 
@@ -141,6 +177,8 @@ impl Ring {
     pub(crate) fn staged(&self) -> usize {
         match &self.kernel {
             Kernel::Uring(uring) => uring.staged(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.staged(),
         }
     }
 
@@ -152,6 +190,8 @@ impl Ring {
     pub(crate) fn has_work(&self) -> bool {
         match &self.kernel {
             Kernel::Uring(uring) => uring.has_work(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.has_work(),
         }
     }
 
@@ -160,6 +200,8 @@ impl Ring {
     pub(crate) fn needs_enter(&self) -> bool {
         match &self.kernel {
             Kernel::Uring(uring) => uring.needs_enter(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.needs_enter(),
         }
     }
 
@@ -176,6 +218,8 @@ impl Ring {
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
         match &mut self.kernel {
             Kernel::Uring(uring) => uring.enter(wait),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.enter(wait),
         }
     }
 
@@ -187,6 +231,8 @@ impl Ring {
     pub(crate) fn submit(&mut self) -> io::Result<Entered> {
         match &mut self.kernel {
             Kernel::Uring(uring) => uring.submit(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.submit(),
         }
     }
 
@@ -195,6 +241,8 @@ impl Ring {
     pub(crate) fn pop(&mut self) -> Option<Cqe> {
         match &mut self.kernel {
             Kernel::Uring(uring) => uring.pop(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.pop(),
         }
     }
 
@@ -203,6 +251,8 @@ impl Ring {
     pub(crate) fn overflows(&self) -> u32 {
         match &self.kernel {
             Kernel::Uring(uring) => uring.overflows(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.overflows(),
         }
     }
 
@@ -230,6 +280,11 @@ impl Ring {
             Kernel::Uring(uring) => unsafe {
                 uring.register_buf_ring(address, entries, group, incremental)
             },
+            #[cfg(feature = "sim")]
+            // SAFETY: the caller's promise is the same.
+            Kernel::Sim(sim) => unsafe {
+                sim.register_buf_ring(address, entries, group, incremental)
+            },
         }
     }
 
@@ -242,13 +297,63 @@ impl Ring {
     pub(crate) fn unregister_buf_ring(&mut self, group: u16) -> io::Result<()> {
         match &mut self.kernel {
             Kernel::Uring(uring) => uring.unregister_buf_ring(group),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.unregister_buf_ring(group),
         }
     }
 
     /// The ring's own descriptor: the target of another ring's message.
+    #[allow(dead_code, reason = "one core alone has nobody to tell")]
     pub(crate) fn raw_fd(&self) -> RawFd {
         match &self.kernel {
             Kernel::Uring(uring) => uring.raw_fd(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.raw_fd(),
+        }
+    }
+
+    /// A new socket of this kernel, CLOEXEC and *blocking*: on a non-blocking one the ring answers
+    /// `EAGAIN` instead of waiting.
+    pub(crate) fn socket(
+        &self,
+        domain: Domain,
+        kind: Type,
+        protocol: Option<Protocol>,
+    ) -> io::Result<Fd> {
+        match &self.kernel {
+            Kernel::Uring(_) => sys::socket(domain, kind, protocol),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.socket(domain, kind),
+        }
+    }
+
+    /// A new eventfd of this kernel, CLOEXEC and blocking, with count 0.
+    pub(crate) fn eventfd(&self) -> io::Result<Fd> {
+        match &self.kernel {
+            Kernel::Uring(_) => sys::eventfd(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.eventfd(),
+        }
+    }
+
+    /// The addresses of a host that this kernel knows by itself. `None`: ask the resolver.
+    pub(crate) fn lookup(&self, name: &str) -> Option<io::Result<Vec<IpAddr>>> {
+        match &self.kernel {
+            Kernel::Uring(_) => {
+                let _ = name;
+                None
+            }
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => Some(sim.lookup(name)),
+        }
+    }
+
+    /// Whether time is virtual here, so that nothing may spin, sleep or use another thread.
+    pub(crate) fn is_simulated(&self) -> bool {
+        match &self.kernel {
+            Kernel::Uring(_) => false,
+            #[cfg(feature = "sim")]
+            Kernel::Sim(_) => true,
         }
     }
 
@@ -256,6 +361,8 @@ impl Ring {
     pub(crate) fn clock(&self) -> Clock {
         match &self.kernel {
             Kernel::Uring(_) => Clock::monotonic(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => Clock::simulated(sim.time()),
         }
     }
 }

@@ -28,6 +28,20 @@ impl Features {
         self.opcodes[usize::from(code / 64)] >> (code % 64) & 1 != 0
     }
 
+    /// What a simulated kernel can do.
+    #[cfg(feature = "sim")]
+    pub(super) fn simulated(incremental: bool, known: &[u8]) -> Features {
+        let mut opcodes = [0; 4];
+        for code in known {
+            opcodes[usize::from(code / 64)] |= 1 << (code % 64);
+        }
+        Features {
+            incremental,
+            no_iowait: true,
+            opcodes,
+        }
+    }
+
     pub(super) fn probe(ring: &IoUring) -> io::Result<Features> {
         let mut probe = Probe::new();
         ring.submitter().register_probe(&mut probe)?;

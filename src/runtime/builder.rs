@@ -50,6 +50,7 @@ pub struct Builder {
     spin: Option<Spin>,
     spin_limit: Duration,
     teardown_limit: Duration,
+    door: ring::Door,
 }
 
 impl Default for Builder {
@@ -67,6 +68,7 @@ impl Builder {
             spin: None,
             spin_limit: spin::LIMIT,
             teardown_limit: Duration::from_secs(5),
+            door: ring::Door::default(),
         }
     }
 
@@ -106,6 +108,14 @@ impl Builder {
         self
     }
 
+    /// Has the runtime run on a host of a simulated world.
+    #[cfg(feature = "sim")]
+    pub(crate) fn place(mut self, place: ring::sim::Place) -> Self {
+        self.spin = Some(Spin::Never);
+        self.door = ring::Door::Simulated(place);
+        self
+    }
+
     /// Builds the runtime, for the calling thread.
     ///
     /// # Errors
@@ -129,7 +139,7 @@ impl Builder {
             spin_limit: self.spin_limit,
             teardown_limit: self.teardown_limit,
         };
-        let core = Core::new(&config, settings, counted)?;
+        let core = Core::new(&self.door, &config, settings, counted)?;
         Ok(Runtime { core, ended: false })
     }
 }

@@ -15,7 +15,7 @@ use super::spin::{Spin, Spinner};
 use super::stats::Stats;
 use crate::driver::{Driver, budget, provide_buffers};
 use crate::op;
-use crate::ring::{self, Clock, Fd, Ring, Unavailable, Wait, sys};
+use crate::ring::{self, Clock, Door, Fd, Ring, Unavailable, Wait};
 use crate::task::blocking::{self, Limits};
 use crate::task::{self, Tasks};
 use crate::time::Timers;
@@ -59,18 +59,24 @@ impl task::Kick for Kick {
 
 impl Core {
     pub(super) fn new(
+        door: &Door,
         config: &ring::Config,
         settings: Settings,
         counted: Counted,
     ) -> io::Result<Rc<Core>> {
-        let (driver, clock) = build_driver(config)?;
-        let eventfd = Arc::new(sys::eventfd()?);
+        let (driver, clock) = build_driver(door, config)?;
+        let eventfd = Arc::new(driver.with_ring(Ring::eventfd)?);
         let timers = Timers::new(clock);
+        let is_simulated = driver.with_ring(|ring| Ok(ring.is_simulated()))?;
+        let pool = blocking::Pool::new(Limits {
+            inline: is_simulated,
+            ..Limits::default()
+        });
         Ok(Rc::new(Core {
             tasks: Tasks::new(Box::new(Kick(Arc::clone(&eventfd)))),
             driver,
             timers,
-            pool: RefCell::new(Some(blocking::Pool::new(Limits::default()))),
+            pool: RefCell::new(Some(pool)),
             eventfd,
             armed: Rc::new(Cell::new(false)),
             spinner: Spinner::new(settings.spin, settings.spin_limit),
@@ -92,6 +98,33 @@ impl Core {
         let _timers = self.timers.enter();
         let _pool = self.pool.borrow().as_ref().map(blocking::Pool::enter);
         self.tasks.block_on(future, budget::refill, || self.turn())
+    }
+
+    /// One batch of tasks and one turn, for whoever turns the core by hand.
+    #[cfg(feature = "sim")]
+    pub(super) fn step(&self) {
+        let _driver = self.driver.enter_current();
+        let _timers = self.timers.enter();
+        let _pool = self.pool.borrow().as_ref().map(blocking::Pool::enter);
+        self.tasks.enter(|| {
+            self.tasks.run_batch(budget::refill);
+            self.turn();
+        });
+    }
+
+    #[cfg(feature = "sim")]
+    pub(super) fn enter_tasks<T>(&self, f: impl FnOnce() -> T) -> T {
+        self.tasks.enter(f)
+    }
+
+    #[cfg(feature = "sim")]
+    pub(super) fn is_idle(&self) -> bool {
+        self.tasks.is_idle() && !self.tasks.has_foreign()
+    }
+
+    #[cfg(feature = "sim")]
+    pub(super) fn driver(&self) -> &Driver {
+        &self.driver
     }
 
     /// Everything between two batches of tasks.
@@ -179,7 +212,7 @@ impl Core {
         self.parked_ns.set(self.parked_ns.get() + (now - start));
     }
 
-    fn next_deadline_ns(&self) -> Option<u64> {
+    pub(super) fn next_deadline_ns(&self) -> Option<u64> {
         let timer = self.timers.next_deadline_ns();
         let linger = self.driver.next_linger_ns();
         match (timer, linger) {
@@ -263,11 +296,11 @@ impl Core {
 
 /// A driver on a ring with buffers. These take locked memory too: where the ring has left too
 /// little, some may come back from runtimes that have just ended. If not, a smaller ring has to do.
-fn build_driver(config: &ring::Config) -> io::Result<(Rc<Driver>, Clock)> {
+fn build_driver(door: &Door, config: &ring::Config) -> io::Result<(Rc<Driver>, Clock)> {
     let mut config = config.clone();
     let start = Instant::now();
     loop {
-        let mut ring = Ring::new(&config)?;
+        let mut ring = Ring::open(door, &config)?;
         let error = match provide_buffers(&mut ring) {
             Ok(buffers) => {
                 let clock = ring.clock();

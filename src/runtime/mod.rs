@@ -37,6 +37,8 @@ mod leftover;
 mod nop;
 mod spin;
 mod stats;
+#[cfg(feature = "sim")]
+mod step;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -53,6 +55,8 @@ pub use self::leftover::Leftover;
 pub use self::nop::{Nop, nop};
 pub use self::spin::Spin;
 pub use self::stats::Stats;
+#[cfg(feature = "sim")]
+pub(crate) use self::step::Next;
 pub use crate::ring::{Cause, Unavailable};
 
 /// One core's runtime: it runs futures on the thread that built it.

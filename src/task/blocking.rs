@@ -144,6 +144,8 @@ pub(crate) struct Limits {
     /// Called first in each new thread. A thread inherits the CPU affinity of the one that started
     /// it, which is a pinned core: whoever pins cores has to widen the mask again here.
     pub(crate) thread_start: Option<Arc<dyn Fn() + Send + Sync>>,
+    /// No threads at all: a job runs while it is spawned, in its caller.
+    pub(crate) inline: bool,
 }
 
 impl Default for Limits {
@@ -153,6 +155,7 @@ impl Default for Limits {
             queue_max: 1_024,
             idle_max: Duration::from_secs(10),
             thread_start: None,
+            inline: false,
         }
     }
 }
@@ -282,7 +285,9 @@ impl Shared {
         R: Send + 'static,
     {
         let job = Arc::new(Work::new(f));
-        if let Err(refusal) = self.submit(Arc::clone(&job) as Arc<dyn Job>) {
+        if self.limits.inline {
+            contain(|| (Arc::clone(&job) as Arc<dyn Job>).run());
+        } else if let Err(refusal) = self.submit(Arc::clone(&job) as Arc<dyn Job>) {
             job.settle(refusal);
         }
         BlockingHandle {

@@ -1,0 +1,64 @@
+//! Cancelling, and who wins.
+
+use super::faults::{Fault, runs_on_worker};
+use super::kernel::{Kernel, RingId, Stage};
+use super::table::Id;
+use crate::ring::opcode;
+use crate::ring::sqe::RawSqe;
+
+/// `ERESTARTSYS`: what an interrupted system call says inside the kernel, and workers let out.
+const ERESTARTSYS: i32 = 512;
+
+impl Kernel {
+    pub(super) fn cancel(&mut self, ring: RingId, sqe: &RawSqe) {
+        let any = opcode::CANCEL_ANY | opcode::CANCEL_ALL;
+        if sqe.op_flags & any == any {
+            let all: Vec<Id> = self.of_ring(ring).collect();
+            let found = all.into_iter().filter(|&id| self.cancel_one(id).is_ok());
+            let found = found.count() as i32;
+            return self.post(ring, sqe, found, 0);
+        }
+        let target = self.rings[ring].by_key.get(&sqe.addr).copied();
+        let result = target
+            .ok_or(libc::ENOENT)
+            .and_then(|id| self.cancel_one(id));
+        let result = result.map_or_else(|errno| -errno, |()| 0);
+        self.post(ring, sqe, result, 0);
+    }
+
+    /// The ops in flight of a ring.
+    pub(super) fn of_ring(&self, ring: RingId) -> impl Iterator<Item = Id> {
+        let ops = self.ops.iter();
+        ops.filter(move |(_, op)| op.ring == ring).map(|(id, _)| id)
+    }
+
+    fn cancel_one(&mut self, id: Id) -> Result<(), i32> {
+        let op = self.ops.find(id).ok_or(libc::ENOENT)?;
+        let (code, stage, done) = (op.sqe.opcode, op.stage.clone(), op.done);
+        // Sent: what is left is the notification, which no cancel reaches.
+        if matches!(stage, Stage::Sent(_)) || self.adversary.strikes(Fault::CancelMissed, code) {
+            return Err(libc::ENOENT);
+        }
+        let lost = self.adversary.strikes(Fault::CancelLost, code);
+        let running = stage == Stage::Due && self.adversary.below("already running", 2) == 1;
+        if lost || running {
+            if let Some(op) = self.ops.find_mut(id) {
+                op.is_cancelled = true;
+            }
+            if stage == Stage::Waiting {
+                self.make_due(id);
+            }
+            return if lost { Ok(()) } else { Err(libc::EALREADY) };
+        }
+        let errno = if runs_on_worker(code) {
+            let errnos = [libc::ECANCELED, libc::EINTR, ERESTARTSYS];
+            errnos[self.adversary.below("errno of a cancelled op", 3) as usize]
+        } else {
+            libc::ECANCELED
+        };
+        // A send that has sent a part reports the part.
+        let result = if done > 0 { done as i32 } else { -errno };
+        self.finish(id, result, 0);
+        Ok(())
+    }
+}

@@ -1,0 +1,345 @@
+//! What may go wrong, how often, and what did.
+
+use std::fmt;
+
+use crate::ring::opcode;
+
+/// One kind of misfortune. All of them are things that Linux does.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The operation is taken up late, as if a worker had to do it.
+    Late,
+    /// Other completions go first.
+    Reordered,
+    /// Fewer bytes than there could be.
+    Short,
+    /// The operation fails with an errno that its man page lists, and has had no effect.
+    Error,
+    /// The connection is reset.
+    Reset,
+    /// A multishot operation ends though nothing is wrong.
+    MultishotEnd,
+    /// A receive finds no provided buffer.
+    NoBuffers,
+    /// An incremental buffer comes without the flag that says that the kernel keeps it.
+    FlagMissing,
+    /// A cancel does not find its operation, which goes on.
+    CancelMissed,
+    /// A cancel succeeds, and the operation completes with its result all the same.
+    CancelLost,
+    /// A worker gives an operation up that nobody has cancelled.
+    GivenUp,
+    /// The notification of a zero-copy send comes late.
+    LateNotification,
+    /// `io_uring_enter` returns without having waited.
+    Interrupted,
+    /// `io_uring_enter` takes only some submissions, or none.
+    Busy,
+}
+
+impl Fault {
+    /// All kinds.
+    pub const ALL: [Fault; 14] = [
+        Fault::Late,
+        Fault::Reordered,
+        Fault::Short,
+        Fault::Error,
+        Fault::Reset,
+        Fault::MultishotEnd,
+        Fault::NoBuffers,
+        Fault::FlagMissing,
+        Fault::CancelMissed,
+        Fault::CancelLost,
+        Fault::GivenUp,
+        Fault::LateNotification,
+        Fault::Interrupted,
+        Fault::Busy,
+    ];
+
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Whether it can happen to `op`. Both are counted, so that a run can show that all of what can
+    /// happen did.
+    pub(crate) fn concerns(self, op: u8) -> bool {
+        match self {
+            Fault::Late | Fault::Reordered => op != opcode::ASYNC_CANCEL,
+            Fault::Short => matches!(
+                op,
+                opcode::RECV
+                    | opcode::SEND
+                    | opcode::SENDMSG
+                    | opcode::SEND_ZC
+                    | opcode::READ
+                    | opcode::WRITE
+            ),
+            Fault::Error => !errnos(op).is_empty(),
+            Fault::Reset => matches!(op, opcode::RECV | opcode::SEND | opcode::SENDMSG),
+            Fault::MultishotEnd => matches!(op, opcode::RECV | opcode::ACCEPT),
+            Fault::NoBuffers | Fault::FlagMissing => op == opcode::RECV,
+            Fault::CancelMissed | Fault::CancelLost => can_wait(op),
+            Fault::GivenUp => runs_on_worker(op),
+            Fault::LateNotification => op == opcode::SEND_ZC,
+            // Of the core, not of an operation: counted under NOP's row, which has nothing else.
+            Fault::Interrupted | Fault::Busy => op == opcode::NOP,
+        }
+    }
+}
+
+/// Whether an op may still be in flight when a cancel comes.
+fn can_wait(op: u8) -> bool {
+    !matches!(op, opcode::NOP | opcode::ASYNC_CANCEL | opcode::MSG_RING)
+}
+
+/// Whether the kernel leaves an op to a worker thread as a rule.
+pub(super) fn runs_on_worker(op: u8) -> bool {
+    matches!(
+        op,
+        opcode::READ
+            | opcode::WRITE
+            | opcode::FSYNC
+            | opcode::OPENAT
+            | opcode::STATX
+            | opcode::RENAMEAT
+            | opcode::UNLINKAT
+            | opcode::MKDIRAT
+            | opcode::FTRUNCATE
+    )
+}
+
+/// The operations that the simulated kernel knows, with the names that the kernel gives them.
+pub(crate) const OPERATIONS: [(u8, &str); 19] = [
+    (opcode::NOP, "NOP"),
+    (opcode::FSYNC, "FSYNC"),
+    (opcode::POLL_ADD, "POLL_ADD"),
+    (opcode::SENDMSG, "SENDMSG"),
+    (opcode::ACCEPT, "ACCEPT"),
+    (opcode::ASYNC_CANCEL, "ASYNC_CANCEL"),
+    (opcode::CONNECT, "CONNECT"),
+    (opcode::OPENAT, "OPENAT"),
+    (opcode::CLOSE, "CLOSE"),
+    (opcode::STATX, "STATX"),
+    (opcode::READ, "READ"),
+    (opcode::WRITE, "WRITE"),
+    (opcode::SEND, "SEND"),
+    (opcode::RECV, "RECV"),
+    (opcode::RENAMEAT, "RENAMEAT"),
+    (opcode::UNLINKAT, "UNLINKAT"),
+    (opcode::MKDIRAT, "MKDIRAT"),
+    (opcode::MSG_RING, "MSG_RING"),
+    (opcode::SEND_ZC, "SEND_ZC"),
+];
+
+/// The name of an operation in traces.
+pub(crate) fn name_of(op: u8) -> &'static str {
+    let known = OPERATIONS.iter().find(|(code, _)| *code == op);
+    known.map_or("?", |(_, name)| name)
+}
+
+/// What an operation can fail with though its arguments are right: the transient errors of its man
+/// page and those of the io_uring layer.
+pub(crate) fn errnos(op: u8) -> &'static [i32] {
+    use libc::{
+        EACCES, EADDRNOTAVAIL, EBUSY, ECONNABORTED, ECONNREFUSED, ECONNRESET, EDQUOT, EFBIG,
+        EHOSTUNREACH, EINTR, EIO, EMFILE, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, ENOSPC, EPERM,
+        EPIPE, ETIMEDOUT,
+    };
+    match op {
+        opcode::ACCEPT => &[ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM],
+        opcode::CONNECT => &[
+            ECONNREFUSED,
+            ETIMEDOUT,
+            EHOSTUNREACH,
+            ENETUNREACH,
+            EADDRNOTAVAIL,
+            EACCES,
+            ENOMEM,
+        ],
+        opcode::RECV => &[ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ENOMEM],
+        opcode::SEND | opcode::SENDMSG | opcode::SEND_ZC => {
+            &[ECONNRESET, EPIPE, ETIMEDOUT, EHOSTUNREACH, ENOBUFS, ENOMEM]
+        }
+        opcode::READ => &[EIO, ENOMEM],
+        opcode::WRITE => &[EIO, ENOSPC, EDQUOT, EFBIG, ENOMEM],
+        opcode::FSYNC => &[EIO, ENOSPC, EDQUOT],
+        opcode::OPENAT => &[EMFILE, ENFILE, ENOMEM, EACCES, EIO],
+        opcode::CLOSE => &[EIO, EINTR, ENOSPC, EDQUOT],
+        opcode::POLL_ADD => &[ENOMEM],
+        opcode::STATX => &[EIO, EACCES, ENOMEM],
+        opcode::RENAMEAT => &[EIO, EACCES, ENOSPC, EDQUOT, ENOMEM],
+        opcode::UNLINKAT => &[EIO, EACCES, EBUSY, ENOMEM],
+        opcode::MKDIRAT => &[EIO, EACCES, ENOSPC, EDQUOT, ENOMEM],
+        opcode::FTRUNCATE => &[EIO, ENOSPC, EFBIG],
+        opcode::MSG_RING => &[libc::EOVERFLOW, ENOMEM],
+        _ => &[],
+    }
+}
+
+/// How often each kind of fault happens, where it can.
+///
+/// The kinds that a correct program never sees, because the runtime deals with them (lateness,
+/// order, short counts, ended multishots, …), are on by default. Those that a program is told of,
+/// [`Fault::Error`] and [`Fault::Reset`], are off.
+///
+/// In each run some of the kinds are switched off, chosen by the seed: what many faults at once
+/// would hide shows among few.
+///
+/// # Examples
+///
+/// ```
+/// use corering::sim::{Fault, Faults};
+///
+/// let faults = Faults::default().rate(Fault::Reset, 0.01).rate(Fault::Short, 0.0);
+/// assert_eq!(faults.rate_of(Fault::Reset), 0.01);
+/// assert_eq!(Faults::none().rate_of(Fault::Late), 0.0);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Faults {
+    rates: [f64; Fault::ALL.len()],
+    swarm: bool,
+}
+
+impl Default for Faults {
+    fn default() -> Faults {
+        Faults::none()
+            .rate(Fault::Late, 0.1)
+            .rate(Fault::Reordered, 0.2)
+            .rate(Fault::Short, 0.1)
+            .rate(Fault::MultishotEnd, 0.05)
+            .rate(Fault::NoBuffers, 0.05)
+            .rate(Fault::FlagMissing, 0.05)
+            .rate(Fault::CancelMissed, 0.1)
+            .rate(Fault::CancelLost, 0.1)
+            .rate(Fault::GivenUp, 0.02)
+            .rate(Fault::LateNotification, 0.3)
+            .rate(Fault::Interrupted, 0.05)
+            .rate(Fault::Busy, 0.02)
+            .swarm(true)
+    }
+}
+
+impl Faults {
+    /// No fault at all: the kernel of a quiet day.
+    pub fn none() -> Faults {
+        Faults {
+            rates: [0.0; Fault::ALL.len()],
+            swarm: false,
+        }
+    }
+
+    /// Has `fault` happen with a probability of `rate` wherever it can, from 0 to 1.
+    #[must_use]
+    pub fn rate(mut self, fault: Fault, rate: f64) -> Faults {
+        self.rates[fault.index()] = rate.clamp(0.0, 1.0);
+        self
+    }
+
+    /// The probability of `fault`.
+    pub fn rate_of(&self, fault: Fault) -> f64 {
+        self.rates[fault.index()]
+    }
+
+    /// Whether each run leaves some kinds out, each with a probability of a half.
+    #[must_use]
+    pub fn swarm(mut self, on: bool) -> Faults {
+        self.swarm = on;
+        self
+    }
+
+    pub(super) fn is_swarm(&self) -> bool {
+        self.swarm
+    }
+}
+
+/// How often each fault happened to each operation, over any number of runs.
+///
+/// Displays as a table: `-` where a fault cannot happen, 0 where it could and did not.
+#[derive(Clone)]
+pub struct Coverage {
+    counts: Box<[[u64; Fault::ALL.len()]; 64]>,
+    submitted: Box<[u64; 64]>,
+}
+
+impl Default for Coverage {
+    fn default() -> Coverage {
+        Coverage {
+            counts: Box::new([[0; Fault::ALL.len()]; 64]),
+            submitted: Box::new([0; 64]),
+        }
+    }
+}
+
+impl Coverage {
+    pub(super) fn count(&mut self, op: u8, fault: Fault) {
+        self.counts[usize::from(op)][fault.index()] += 1;
+    }
+
+    pub(super) fn submitted(&mut self, op: u8) {
+        self.submitted[usize::from(op)] += 1;
+    }
+
+    /// Adds the counts of another run.
+    pub fn merge(&mut self, other: &Coverage) {
+        for (op, faults) in other.counts.iter().enumerate() {
+            self.submitted[op] += other.submitted[op];
+            for (fault, count) in faults.iter().enumerate() {
+                self.counts[op][fault] += count;
+            }
+        }
+    }
+
+    /// Operations submitted.
+    pub fn operations(&self) -> u64 {
+        self.submitted.iter().sum()
+    }
+
+    /// Faults that happened.
+    pub fn faults(&self) -> u64 {
+        self.counts.iter().flatten().sum()
+    }
+
+    /// The cells that could have happened to operations which were submitted, and did not.
+    pub fn missing(&self) -> Vec<(&'static str, Fault)> {
+        let mut missing = Vec::new();
+        for (op, name) in OPERATIONS {
+            for fault in Fault::ALL {
+                let none = self.counts[usize::from(op)][fault.index()] == 0;
+                if none && fault.concerns(op) {
+                    missing.push((name, fault));
+                }
+            }
+        }
+        missing
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<13}{:>12}", "operation", "submitted")?;
+        for fault in Fault::ALL {
+            write!(f, "{:>17}", format!("{fault:?}"))?;
+        }
+        for (op, name) in OPERATIONS {
+            write!(f, "\n{name:<13}{:>12}", self.submitted[usize::from(op)])?;
+            for fault in Fault::ALL {
+                if fault.concerns(op) {
+                    write!(f, "{:>17}", self.counts[usize::from(op)][fault.index()])?;
+                } else {
+                    write!(f, "{:>17}", "-")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coverage")
+            .field("operations", &self.operations())
+            .field("faults", &self.faults())
+            .finish()
+    }
+}

@@ -1,0 +1,289 @@
+//! The simulated kernel's state, and how its time goes on.
+//!
+//! * An *object* is what a descriptor stands for. It lives as long as a descriptor or an op in
+//!   flight refers to it: closing a descriptor does not end the ops on it.
+//! * An *op* is in exactly one state ([`Stage`]): waiting on its object, or due to be tried. It is
+//!   tried while its ring is entered and at no other time, as with `DEFER_TASKRUN`, so that lent
+//!   memory is touched in the last moment before the completion can be seen.
+//! * Time passes only in [`Kernel::advance`], from event to event.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+
+use super::adversary::Adversary;
+use super::buffers::Group;
+use super::disk::Disk;
+use super::links::Links;
+use super::memory::Lent;
+use super::object::{Object, OpenFile};
+use super::table::{Id, Table};
+use super::trace::Trace;
+use crate::ring::cqe::Cqe;
+use crate::ring::sqe::RawSqe;
+
+pub(crate) type HostId = usize;
+pub(crate) type RingId = usize;
+
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    pub(crate) adversary: Adversary,
+    pub(crate) trace: Trace,
+    pub(crate) hosts: Vec<Host>,
+    pub(super) now_ns: u64,
+    pub(super) events: BinaryHeap<Reverse<Timed>>,
+    pub(super) rings: Vec<RingState>,
+    pub(super) objects: Table<Object>,
+    pub(super) ops: Table<InFlight>,
+    pub(crate) links: Links,
+    scheduled: u64,
+}
+
+/// One machine.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) ip: std::net::IpAddr,
+    /// Without power, or its process killed: its rings and descriptors do nothing any more.
+    pub(crate) is_down: bool,
+    pub(super) descriptors: Vec<Option<Id>>,
+    /// The limit of open descriptors.
+    pub(crate) nofile: usize,
+    pub(super) disk: Disk,
+    /// Listening sockets, and those that are bound, by port.
+    pub(super) ports: BTreeMap<u16, Vec<Id>>,
+    pub(super) next_port: u16,
+}
+
+#[derive(Debug)]
+pub(super) struct RingState {
+    pub(super) host: HostId,
+    pub(super) sq: Vec<RawSqe>,
+    pub(super) entries: usize,
+    pub(super) cq: VecDeque<Cqe>,
+    pub(super) cq_entries: usize,
+    pub(super) overflow: VecDeque<Cqe>,
+    pub(super) overflows: u32,
+    /// Ops that are to be tried when the ring is entered.
+    pub(super) due: VecDeque<Id>,
+    pub(super) by_key: HashMap<u64, Id>,
+    pub(super) group: Option<Group>,
+    pub(super) is_gone: bool,
+}
+
+/// An op between its submission and its final completion.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) ring: RingId,
+    pub(super) sqe: RawSqe,
+    pub(super) object: Option<Id>,
+    pub(super) args: Args,
+    pub(super) stage: Stage,
+    /// Bytes that a `MSG_WAITALL` has sent so far.
+    pub(super) done: usize,
+    /// A cancel has found it, and it goes on all the same until it would wait.
+    pub(super) is_cancelled: bool,
+}
+
+/// What is copied from the process while the submission is taken.
+#[derive(Debug)]
+pub(super) enum Args {
+    None,
+    Memory(Lent),
+    Vectors(Vec<Lent>),
+    Address(socket2::SockAddr),
+    Paths(Vec<u8>, Vec<u8>),
+    /// A path, and where its metadata go.
+    Status(Vec<u8>, Lent),
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Stage {
+    /// On its object's list.
+    Waiting,
+    /// On its ring's list, or an event puts it there.
+    Due,
+    /// Its result is posted; the memory is lent until the notification. The bytes as they were.
+    Sent(Vec<u8>),
+}
+
+#[derive(Debug)]
+pub(super) enum Event {
+    /// An op is to be tried.
+    Due(Id),
+    /// The first segment on the wire to this socket arrives.
+    Deliver(Id),
+    /// A SYN of this socket arrives, sent for the n-th time.
+    Syn(Id, u32),
+    /// The answer to a SYN arrives: the server's socket, or an errno.
+    Answer(Id, Result<Id, i32>),
+}
+
+#[derive(Debug)]
+pub(super) struct Timed {
+    at_ns: u64,
+    order: u64,
+    event: Event,
+}
+
+impl PartialEq for Timed {
+    fn eq(&self, other: &Timed) -> bool {
+        (self.at_ns, self.order) == (other.at_ns, other.order)
+    }
+}
+
+impl Eq for Timed {}
+
+impl PartialOrd for Timed {
+    fn partial_cmp(&self, other: &Timed) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Timed {
+    fn cmp(&self, other: &Timed) -> std::cmp::Ordering {
+        (self.at_ns, self.order).cmp(&(other.at_ns, other.order))
+    }
+}
+
+impl Kernel {
+    pub(super) fn new(adversary: Adversary) -> Kernel {
+        Kernel {
+            adversary,
+            trace: Trace::new(),
+            hosts: Vec::new(),
+            // Not zero: a program must not take a time for a span.
+            now_ns: 1_000_000_000,
+            events: BinaryHeap::new(),
+            rings: Vec::new(),
+            objects: Table::default(),
+            ops: Table::default(),
+            links: Links::default(),
+            scheduled: 0,
+        }
+    }
+
+    pub(super) fn after(&mut self, delay_ns: u64, event: Event) {
+        let order = self.scheduled;
+        self.scheduled += 1;
+        let at_ns = self.now_ns + delay_ns;
+        self.events.push(Reverse(Timed {
+            at_ns,
+            order,
+            event,
+        }));
+    }
+
+    /// When the next event is.
+    pub(crate) fn next_event_ns(&self) -> Option<u64> {
+        self.events.peek().map(|Reverse(next)| next.at_ns)
+    }
+
+    /// Lets time go on to `to_ns`, through all that happens until then.
+    pub(crate) fn advance(&mut self, to_ns: u64) {
+        while let Some(at_ns) = self.next_event_ns()
+            && at_ns <= to_ns
+        {
+            self.set_now(at_ns);
+            if let Some(Reverse(next)) = self.events.pop() {
+                self.happen(next.event);
+            }
+        }
+        self.set_now(to_ns);
+    }
+
+    fn set_now(&mut self, now_ns: u64) {
+        self.now_ns = self.now_ns.max(now_ns);
+        self.adversary.now_ns = self.now_ns;
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Due(op) => self.make_due(op),
+            Event::Deliver(socket) => self.deliver(socket),
+            Event::Syn(client, times) => self.syn(client, times),
+            Event::Answer(client, answer) => self.answer(client, answer),
+        }
+    }
+
+    /// Puts an op on its ring's list of what is to be tried.
+    pub(super) fn make_due(&mut self, id: Id) {
+        if let Some(op) = self.ops.find_mut(id) {
+            if op.stage == Stage::Waiting {
+                op.stage = Stage::Due;
+            }
+            self.rings[op.ring].due.push_back(id);
+        }
+    }
+
+    /// Something about an object has changed: the ops that wait on it are tried again.
+    pub(super) fn stir(&mut self, object: Id) {
+        let Some(object) = self.objects.find_mut(object) else {
+            return;
+        };
+        for waiter in std::mem::take(&mut object.waiters) {
+            let waits = self.ops.find(waiter);
+            if waits.is_some_and(|op| op.stage == Stage::Waiting) {
+                self.make_due(waiter);
+            }
+        }
+    }
+
+    /// One descriptor or op less refers to an object; the last one ends it.
+    pub(super) fn release(&mut self, id: Id) {
+        let Some(object) = self.objects.find_mut(id) else {
+            return;
+        };
+        object.references -= 1;
+        if object.references > 0 {
+            return;
+        }
+        let Some(object) = self.objects.remove(id) else {
+            return;
+        };
+        match object.file {
+            OpenFile::Socket(socket) => self.end_socket(id, object.host, *socket),
+            OpenFile::Disk(file) => self.hosts[object.host].disk.close(file.inode),
+            OpenFile::Event(_) | OpenFile::Ring(_) => {}
+        }
+    }
+
+    /// The object behind a descriptor of `host`.
+    pub(super) fn object_of(&self, host: HostId, fd: i32) -> Result<Id, i32> {
+        let index = super::number::index_of(host, fd).ok_or(libc::EBADF)?;
+        let slot = self.hosts[host].descriptors.get(index);
+        slot.copied().flatten().ok_or(libc::EBADF)
+    }
+
+    /// A new descriptor for an object, the lowest that is free.
+    pub(super) fn install(&mut self, host: HostId, object: Id) -> Result<i32, i32> {
+        let descriptors = &mut self.hosts[host].descriptors;
+        let free = descriptors.iter().position(Option::is_none);
+        let index = free.unwrap_or(descriptors.len());
+        if index >= self.hosts[host].nofile {
+            return Err(libc::EMFILE);
+        }
+        let descriptors = &mut self.hosts[host].descriptors;
+        if index == descriptors.len() {
+            descriptors.push(None);
+        }
+        descriptors[index] = Some(object);
+        if let Some(object) = self.objects.find_mut(object) {
+            object.references += 1;
+        }
+        Ok(super::number::descriptor(host, index))
+    }
+
+    pub(super) fn close(&mut self, host: HostId, fd: i32) -> Result<(), i32> {
+        let object = self.object_of(host, fd)?;
+        let index = super::number::index_of(host, fd).ok_or(libc::EBADF)?;
+        self.hosts[host].descriptors[index] = None;
+        self.release(object);
+        Ok(())
+    }
+
+    /// The name of a ring's host, for traces.
+    pub(super) fn note(&mut self, host: HostId, text: impl FnOnce() -> String) {
+        let name = &self.hosts[host].name;
+        self.trace.note(self.now_ns, name, text);
+    }
+}

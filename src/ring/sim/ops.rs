@@ -1,0 +1,307 @@
+//! An op's way: taken, tried until it does not have to wait, completed.
+
+use super::faults::{Fault, runs_on_worker};
+use super::kernel::{Args, Event, HostId, InFlight, Kernel, RingId, Stage};
+use super::table::Id;
+use crate::ring::cqe::Cqe;
+use crate::ring::opcode;
+use crate::ring::sqe::RawSqe;
+
+pub(super) const MORE: u32 = 1 << 1;
+pub(super) const NOTIFICATION: u32 = 1 << 3;
+/// A multishot op gives way to others after this many results.
+const IN_A_ROW: u32 = 32;
+/// A worker takes this long at most, nanoseconds.
+const WORK_NS: u64 = 200_000;
+
+/// What came of trying an op.
+#[derive(Debug)]
+pub(super) enum Tried {
+    /// Its result and the completion's flags.
+    Done(i32, u32),
+    /// The same, and it goes on.
+    Item(i32, u32),
+    /// A zero-copy send has sent: its notification follows.
+    Sent(i32, Vec<u8>),
+    /// It waits for its object.
+    Wait,
+}
+
+impl Tried {
+    pub(super) fn failed(errno: i32) -> Tried {
+        Tried::Done(-errno, 0)
+    }
+
+    pub(super) fn of(result: Result<i32, i32>) -> Tried {
+        match result {
+            Ok(result) => Tried::Done(result, 0),
+            Err(errno) => Tried::failed(errno),
+        }
+    }
+}
+
+impl Kernel {
+    /// Takes one submission.
+    ///
+    /// What it lends is the kernel's until its final completion was popped: `Ring::push`'s callers
+    /// have promised that (see `Sqe::into_raw`).
+    pub(super) fn submit(&mut self, ring: RingId, sqe: &RawSqe) {
+        let host = self.rings[ring].host;
+        let name = &self.hosts[host].name;
+        self.trace.submitted(self.now_ns, ring, name, sqe);
+        self.adversary.coverage.submitted(sqe.opcode);
+        if sqe.opcode == opcode::ASYNC_CANCEL {
+            return self.cancel(ring, sqe);
+        }
+        match self.take(ring, host, sqe) {
+            Ok(id) => self.begin(id),
+            Err(errno) => self.post(ring, sqe, -errno, 0),
+        }
+    }
+
+    fn take(&mut self, ring: RingId, host: HostId, sqe: &RawSqe) -> Result<Id, i32> {
+        if self.hosts[host].is_down || self.rings[ring].is_gone {
+            return Err(libc::ECANCELED);
+        }
+        if !opcode::ALLOWED.contains(&sqe.opcode) {
+            return Err(libc::EACCES);
+        }
+        let args = super::arguments::take(sqe)?;
+        let object = if super::arguments::has_descriptor(sqe.opcode) {
+            let object = self.object_of(host, sqe.fd)?;
+            if let Some(object) = self.objects.find_mut(object) {
+                object.references += 1;
+            }
+            Some(object)
+        } else {
+            None
+        };
+        let id = self.ops.insert(InFlight {
+            ring,
+            sqe: *sqe,
+            object,
+            args,
+            stage: Stage::Due,
+            done: 0,
+            is_cancelled: false,
+        });
+        self.rings[ring].by_key.insert(sqe.user_data, id);
+        Ok(id)
+    }
+
+    /// Tries an op that was just taken, or leaves it to a worker.
+    fn begin(&mut self, id: Id) {
+        let Some(op) = self.ops.find(id) else { return };
+        let code = op.sqe.opcode;
+        let late = self.adversary.strikes(Fault::Late, code);
+        if late || runs_on_worker(code) {
+            let delay = 1_000 + self.adversary.below("a worker's delay", WORK_NS);
+            self.after(delay, Event::Due(id));
+        } else {
+            self.attempt(id);
+        }
+    }
+
+    /// Tries what is due on a ring.
+    pub(super) fn run_due(&mut self, ring: RingId) {
+        // What becomes due meanwhile waits for the next enter.
+        for _ in 0..self.rings[ring].due.len() {
+            let due = &self.rings[ring].due;
+            let Some(first) = due.front().and_then(|first| self.ops.find(*first)) else {
+                self.rings[ring].due.pop_front();
+                continue;
+            };
+            let (code, len) = (first.sqe.opcode, due.len());
+            let mut at = 0;
+            if len > 1 && self.adversary.strikes(Fault::Reordered, code) {
+                at = self.adversary.below("who is first", len as u64) as usize;
+            }
+            if let Some(id) = self.rings[ring].due.remove(at) {
+                self.attempt(id);
+            }
+        }
+    }
+
+    pub(super) fn attempt(&mut self, id: Id) {
+        for _ in 0..IN_A_ROW {
+            let Some(op) = self.ops.find(id) else { return };
+            let (ring, sqe) = (op.ring, op.sqe);
+            match self.try_op(id, &sqe) {
+                Tried::Done(result, flags) => return self.finish(id, result, flags),
+                Tried::Item(result, flags) => {
+                    let full = self.rings[ring].cq.len() >= self.rings[ring].cq_entries;
+                    if full || self.adversary.strikes(Fault::MultishotEnd, sqe.opcode) {
+                        return self.finish(id, result, flags);
+                    }
+                    self.post(ring, &sqe, result, flags | MORE);
+                }
+                Tried::Sent(result, bytes) => return self.notify_later(id, result, bytes),
+                Tried::Wait => return self.wait(id),
+            }
+        }
+        self.make_due(id);
+    }
+
+    fn wait(&mut self, id: Id) {
+        let Some(op) = self.ops.find_mut(id) else {
+            return;
+        };
+        if op.is_cancelled {
+            let done = i32::try_from(op.done).unwrap_or(i32::MAX);
+            let result = if done > 0 { done } else { -libc::ECANCELED };
+            return self.finish(id, result, 0);
+        }
+        op.stage = Stage::Waiting;
+        let object = op.object;
+        if let Some(object) = object.and_then(|object| self.objects.find_mut(object)) {
+            object.waiters.push(id);
+        }
+    }
+
+    fn try_op(&mut self, id: Id, sqe: &RawSqe) -> Tried {
+        let Some(op) = self.ops.find(id) else {
+            return Tried::failed(libc::EIO);
+        };
+        if let Stage::Sent(before) = &op.stage {
+            if let Args::Memory(lent) = op.args {
+                let same = lent.read(before.len()) == *before;
+                assert!(same, "a buffer was changed before its notification");
+            }
+            return Tried::Done(0, NOTIFICATION);
+        }
+        let (host, object) = (self.rings[op.ring].host, op.object);
+        if self.hosts[host].is_down {
+            return Tried::failed(libc::ECANCELED);
+        }
+        if self.adversary.strikes(Fault::GivenUp, sqe.opcode) {
+            return Tried::failed(libc::ECANCELED);
+        }
+        if let Some(errno) = self.adversary.errno(sqe.opcode) {
+            return self.fail(host, object, sqe, errno);
+        }
+        match (sqe.opcode, object) {
+            (opcode::NOP, _) => Tried::Done(0, 0),
+            (opcode::ACCEPT, Some(object)) => self.try_accept(object, sqe),
+            (opcode::CONNECT, Some(object)) => self.try_connect(id, object),
+            (opcode::RECV, Some(object)) => self.try_recv(id, object, sqe),
+            (opcode::SEND | opcode::SENDMSG | opcode::SEND_ZC, Some(object)) => {
+                self.try_send(id, object, sqe)
+            }
+            (opcode::POLL_ADD, Some(object)) => self.try_poll(object, sqe.op_flags),
+            (opcode::READ, Some(object)) => self.try_read(id, object, sqe),
+            (opcode::WRITE, Some(object)) => self.try_write(id, object, sqe),
+            (opcode::FSYNC, Some(object)) => Tried::of(self.fsync(object)),
+            (opcode::FTRUNCATE, Some(object)) => Tried::of(self.truncate(object, sqe.off)),
+            (opcode::CLOSE, _) => Tried::of(self.close(host, sqe.fd).map(|()| 0)),
+            (opcode::MSG_RING, Some(object)) => Tried::of(self.message(object, sqe)),
+            (
+                opcode::OPENAT
+                | opcode::STATX
+                | opcode::RENAMEAT
+                | opcode::UNLINKAT
+                | opcode::MKDIRAT,
+                _,
+            ) => Tried::of(self.path_op(id, host, sqe)),
+            _ => Tried::failed(libc::EINVAL),
+        }
+    }
+
+    /// An error that the adversary has chosen, with what belongs to it.
+    fn fail(&mut self, host: HostId, object: Option<Id>, sqe: &RawSqe, errno: i32) -> Tried {
+        match (sqe.opcode, object) {
+            // The number is released whatever close reports.
+            (opcode::CLOSE, _) => {
+                let _ = self.close(host, sqe.fd);
+            }
+            (opcode::ACCEPT, Some(object)) if errno == libc::ECONNABORTED => {
+                self.abort_first(object);
+            }
+            (opcode::RECV | opcode::SEND | opcode::SENDMSG | opcode::SEND_ZC, Some(object))
+                if !matches!(errno, libc::ENOMEM | libc::ENOBUFS) =>
+            {
+                self.break_connection(object);
+            }
+            (opcode::FSYNC, Some(object)) => self.doom(object),
+            _ => {}
+        }
+        Tried::failed(errno)
+    }
+
+    fn notify_later(&mut self, id: Id, result: i32, bytes: Vec<u8>) {
+        let Some(op) = self.ops.find_mut(id) else {
+            return;
+        };
+        op.stage = Stage::Sent(bytes);
+        let (ring, sqe) = (op.ring, op.sqe);
+        self.post(ring, &sqe, result, MORE);
+        let mut delay = 1_000;
+        if self.adversary.strikes(Fault::LateNotification, sqe.opcode) {
+            delay += self.adversary.below("a notification's delay", 50_000_000);
+        }
+        self.after(delay, Event::Due(id));
+    }
+
+    /// Posts an op's final completion.
+    pub(super) fn finish(&mut self, id: Id, result: i32, flags: u32) {
+        let Some(op) = self.ops.remove(id) else {
+            return;
+        };
+        self.rings[op.ring].by_key.remove(&op.sqe.user_data);
+        // The kernel may be at work in lent memory until this moment, whatever the result.
+        if super::arguments::writes(op.sqe.opcode)
+            && let Args::Memory(lent) | Args::Status(_, lent) = op.args
+        {
+            lent.touch();
+        }
+        self.post(op.ring, &op.sqe, result, flags);
+        if let Some(object) = op.object {
+            self.release(object);
+        }
+    }
+
+    /// Posts a completion of `sqe`.
+    pub(super) fn post(&mut self, ring: RingId, sqe: &RawSqe, result: i32, flags: u32) {
+        if sqe.flags & opcode::SKIP_SUCCESS != 0 && result >= 0 {
+            return;
+        }
+        let cqe = Cqe {
+            user_data: sqe.user_data,
+            res: result,
+            flags,
+        };
+        let host = self.rings[ring].host;
+        let name = &self.hosts[host].name;
+        self.trace
+            .completed(self.now_ns, ring, name, sqe.opcode, cqe);
+        self.post_raw(ring, cqe);
+    }
+
+    fn post_raw(&mut self, ring: RingId, cqe: Cqe) {
+        let ring = &mut self.rings[ring];
+        if ring.cq.len() < ring.cq_entries && ring.overflow.is_empty() {
+            ring.cq.push_back(cqe);
+        } else {
+            ring.overflow.push_back(cqe);
+        }
+    }
+
+    /// Puts a completion on another ring.
+    fn message(&mut self, object: Id, sqe: &RawSqe) -> Result<i32, i32> {
+        let object = self.objects.find(object).ok_or(libc::EBADF)?;
+        let super::object::OpenFile::Ring(target) = object.file else {
+            return Err(libc::EBADFD);
+        };
+        let res = sqe.len.cast_signed();
+        let user_data = sqe.off;
+        let flags = 0;
+        self.post_raw(
+            target,
+            Cqe {
+                user_data,
+                res,
+                flags,
+            },
+        );
+        Ok(0)
+    }
+}

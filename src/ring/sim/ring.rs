@@ -1,0 +1,282 @@
+//! A simulated ring: what the door calls.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+
+use socket2::{Domain, Type};
+
+use super::buffers::Group;
+use super::calls::os;
+use super::faults::Fault;
+use super::kernel::{HostId, RingId, RingState};
+use super::object::{Object, OpenFile};
+use super::{Place, Time, World};
+use crate::ring::cqe::Cqe;
+use crate::ring::fd::Fd;
+use crate::ring::opcode;
+use crate::ring::probe::Features;
+use crate::ring::sqe::RawSqe;
+use crate::ring::{Config, Entered, Full, Wait};
+
+/// A day: as the real ring, which cannot wait longer.
+const WAIT_MAX_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
+
+pub(crate) struct SimRing {
+    world: Rc<World>,
+    host: HostId,
+    id: RingId,
+    features: Features,
+    fd: RawFd,
+}
+
+impl SimRing {
+    pub(crate) fn new(place: &Place, config: &Config) -> io::Result<SimRing> {
+        let (world, host) = (Rc::clone(&place.world), place.host);
+        let mut kernel = world.kernel.borrow_mut();
+        let id = kernel.rings.len();
+        let object = Object::new(host, OpenFile::Ring(id));
+        let object = kernel.objects.insert(object);
+        let fd = kernel.install(host, object).map_err(os)?;
+        let entries = (config.entries.max(1) as usize).next_power_of_two();
+        kernel.rings.push(RingState {
+            host,
+            sq: Vec::new(),
+            entries,
+            cq: Default::default(),
+            cq_entries: (config.cq_entries.max(config.entries) as usize).next_power_of_two(),
+            overflow: Default::default(),
+            overflows: 0,
+            due: Default::default(),
+            by_key: Default::default(),
+            group: None,
+            is_gone: false,
+        });
+        // Some worlds run an older kernel.
+        let incremental = kernel.adversary.fixed(0x1dc, 2) == 0;
+        let features = Features::simulated(incremental, &opcode::ALLOWED);
+        drop(kernel);
+        Ok(SimRing {
+            world,
+            host,
+            id,
+            features,
+            fd,
+        })
+    }
+
+    pub(crate) fn features(&self) -> &Features {
+        &self.features
+    }
+
+    pub(crate) fn push(&mut self, sqe: &RawSqe) -> Result<(), Full> {
+        let mut kernel = self.world.kernel.borrow_mut();
+        let ring = &mut kernel.rings[self.id];
+        if ring.sq.len() >= ring.entries {
+            return Err(Full);
+        }
+        ring.sq.push(*sqe);
+        Ok(())
+    }
+
+    pub(crate) fn staged(&self) -> usize {
+        self.world.kernel.borrow().rings[self.id].sq.len()
+    }
+
+    pub(crate) fn has_work(&self) -> bool {
+        let kernel = self.world.kernel.borrow();
+        let ring = &kernel.rings[self.id];
+        !ring.cq.is_empty() || !ring.due.is_empty() || !ring.overflow.is_empty()
+    }
+
+    pub(crate) fn needs_enter(&self) -> bool {
+        let kernel = self.world.kernel.borrow();
+        let ring = &kernel.rings[self.id];
+        !ring.due.is_empty() || !ring.overflow.is_empty()
+    }
+
+    pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
+        let entered = self.submit()?;
+        self.reap();
+        if entered == Entered::Busy || wait == Wait::No || self.world.is_stepped.get() {
+            return Ok(entered);
+        }
+        let limit = match wait {
+            Wait::For(limit) => u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX),
+            _ => u64::MAX,
+        };
+        let end = self.world.now_ns() + limit.min(WAIT_MAX_NS);
+        while !self.has_completions() {
+            let next = self.world.kernel.borrow().next_event_ns();
+            match next {
+                Some(at) if at <= end => self.world.advance(at),
+                None if wait == Wait::Forever => {
+                    panic!("deadlock: the core waits, and nothing is in flight that could wake it")
+                }
+                _ => {
+                    self.world.advance(end);
+                    break;
+                }
+            }
+            self.reap();
+        }
+        Ok(Entered::Done)
+    }
+
+    fn has_completions(&self) -> bool {
+        !self.world.kernel.borrow().rings[self.id].cq.is_empty()
+    }
+
+    /// Tries what is due and makes completions visible.
+    fn reap(&mut self) {
+        let mut kernel = self.world.kernel.borrow_mut();
+        if !kernel.rings[self.id].overflow.is_empty() {
+            kernel.rings[self.id].overflows += 1;
+        }
+        kernel.run_due(self.id);
+        let ring = &mut kernel.rings[self.id];
+        while ring.cq.len() < ring.cq_entries
+            && let Some(cqe) = ring.overflow.pop_front()
+        {
+            ring.cq.push_back(cqe);
+        }
+    }
+
+    pub(crate) fn submit(&mut self) -> io::Result<Entered> {
+        let mut kernel = self.world.kernel.borrow_mut();
+        let staged = std::mem::take(&mut kernel.rings[self.id].sq);
+        let mut taken = staged.len();
+        let busy = taken > 0 && kernel.adversary.strikes(Fault::Busy, opcode::NOP);
+        if busy {
+            taken = kernel.adversary.below("taken all the same", taken as u64) as usize;
+        }
+        for sqe in &staged[..taken] {
+            kernel.submit(self.id, sqe);
+        }
+        kernel.rings[self.id].sq.extend_from_slice(&staged[taken..]);
+        Ok(if busy { Entered::Busy } else { Entered::Done })
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Cqe> {
+        self.world.kernel.borrow_mut().rings[self.id].cq.pop_front()
+    }
+
+    pub(crate) fn overflows(&self) -> u32 {
+        self.world.kernel.borrow().rings[self.id].overflows
+    }
+
+    /// # Safety
+    ///
+    /// As [`Ring::register_buf_ring`](crate::ring::Ring::register_buf_ring).
+    pub(crate) unsafe fn register_buf_ring(
+        &mut self,
+        address: u64,
+        entries: u16,
+        group: u16,
+        incremental: bool,
+    ) -> io::Result<()> {
+        if incremental && !self.features.incremental {
+            return Err(os(libc::EINVAL));
+        }
+        let mut kernel = self.world.kernel.borrow_mut();
+        let ring = &mut kernel.rings[self.id];
+        if ring.group.is_some() {
+            return Err(os(libc::EEXIST));
+        }
+        // SAFETY: the caller's promise; `unregister_buf_ring` drops it, and so does the ring.
+        ring.group = Some(unsafe { Group::new(group, address, entries, incremental) });
+        Ok(())
+    }
+
+    pub(crate) fn unregister_buf_ring(&mut self, group: u16) -> io::Result<()> {
+        let mut kernel = self.world.kernel.borrow_mut();
+        let registered = &mut kernel.rings[self.id].group;
+        match registered.take_if(|registered| registered.number == group) {
+            Some(_) => Ok(()),
+            None => Err(os(libc::ENOENT)),
+        }
+    }
+
+    #[allow(dead_code, reason = "one core alone has nobody to tell")]
+    pub(crate) fn raw_fd(&self) -> RawFd {
+        self.fd
+    }
+
+    pub(crate) fn time(&self) -> Time {
+        Time(Rc::clone(&self.world))
+    }
+
+    pub(crate) fn socket(&self, domain: Domain, kind: Type) -> io::Result<Fd> {
+        if kind != Type::STREAM || !matches!(domain, Domain::IPV4 | Domain::IPV6) {
+            return Err(os(libc::EAFNOSUPPORT));
+        }
+        let mut kernel = self.world.kernel.borrow_mut();
+        let socket = kernel.new_socket(self.host, domain == Domain::IPV6);
+        self.install(&mut kernel, socket)
+    }
+
+    pub(crate) fn eventfd(&self) -> io::Result<Fd> {
+        let mut kernel = self.world.kernel.borrow_mut();
+        let event = Object::new(self.host, OpenFile::Event(0));
+        let event = kernel.objects.insert(event);
+        self.install(&mut kernel, event)
+    }
+
+    fn install(
+        &self,
+        kernel: &mut super::kernel::Kernel,
+        object: super::table::Id,
+    ) -> io::Result<Fd> {
+        if kernel.hosts[self.host].is_down {
+            kernel.objects.remove(object);
+            return Err(os(libc::EIO));
+        }
+        match kernel.install(self.host, object) {
+            Ok(fd) => Ok(Fd::adopt(fd)),
+            Err(errno) => {
+                kernel.objects.remove(object);
+                Err(os(errno))
+            }
+        }
+    }
+
+    pub(crate) fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let kernel = self.world.kernel.borrow();
+        if name == "localhost" {
+            return Ok(vec![IpAddr::from([127, 0, 0, 1])]);
+        }
+        let host = kernel.hosts.iter().find(|host| host.name == name);
+        let host = host.ok_or_else(|| {
+            let text = format!("no host of the simulation is called {name:?}");
+            io::Error::new(io::ErrorKind::NotFound, text)
+        })?;
+        Ok(vec![host.ip])
+    }
+}
+
+impl Drop for SimRing {
+    fn drop(&mut self) {
+        let mut kernel = self.world.kernel.borrow_mut();
+        // What is still in flight is taken down by nobody: its memory is leaked with the ring, and
+        // touched no more.
+        let left: Vec<_> = kernel.of_ring(self.id).collect();
+        for op in left {
+            kernel.finish(op, -libc::ECANCELED, 0);
+        }
+        kernel.rings[self.id].is_gone = true;
+        kernel.rings[self.id].group = None;
+        let _ = kernel.close(self.host, self.fd);
+    }
+}
+
+impl fmt::Debug for SimRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimRing")
+            .field("id", &self.id)
+            .field("host", &self.host)
+            .finish_non_exhaustive()
+    }
+}

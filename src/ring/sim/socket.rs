@@ -1,0 +1,382 @@
+//! TCP sockets: their states, and what ops do with them.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::faults::Fault;
+use super::kernel::{Args, Event, HostId, Kernel, RingId};
+use super::links::Segment;
+use super::object::{Object, OpenFile};
+use super::ops::Tried;
+use super::table::Id;
+use crate::ring::opcode;
+use crate::ring::sqe::RawSqe;
+
+const SOCK_NONEMPTY: u32 = 1 << 2;
+/// What a socket buffer holds unless it is set, bytes: the smaller, the more often it is full.
+const BUFFERS: [usize; 4] = [256 * 1024, 64 * 1024, 16 * 1024, 4096];
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) is_v6: bool,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) state: State,
+    pub(super) options: Options,
+    /// The socket at the other end; it may be gone.
+    pub(super) other: Option<Id>,
+    /// Bytes that can be read.
+    pub(super) received: VecDeque<u8>,
+    /// On their way here, in order.
+    pub(super) wire: VecDeque<Segment>,
+    pub(super) wire_bytes: usize,
+    /// How often the first segment was sent in vain.
+    pub(super) resent: u32,
+    /// The peer sends no more.
+    pub(super) has_end: bool,
+    pub(super) is_read_shut: bool,
+    pub(super) is_write_shut: bool,
+    /// `SO_ERROR`, reported once.
+    pub(super) error: Option<i32>,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Fresh,
+    Listening {
+        backlog: usize,
+        queue: VecDeque<Id>,
+    },
+    Connecting,
+    Connected,
+    /// Reset, or refused.
+    Closed,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub(super) reuse_address: bool,
+    pub(super) reuse_port: bool,
+    pub(super) no_delay: bool,
+    pub(super) receive_buffer: usize,
+    pub(super) send_buffer: usize,
+}
+
+impl Socket {
+    pub(super) fn new(is_v6: bool, buffer: usize) -> Socket {
+        Socket {
+            is_v6,
+            local: None,
+            peer: None,
+            state: State::Fresh,
+            options: Options {
+                reuse_address: false,
+                reuse_port: false,
+                no_delay: false,
+                receive_buffer: buffer,
+                send_buffer: buffer,
+            },
+            other: None,
+            received: VecDeque::new(),
+            wire: VecDeque::new(),
+            wire_bytes: 0,
+            resent: 0,
+            has_end: false,
+            is_read_shut: false,
+            is_write_shut: false,
+            error: None,
+        }
+    }
+
+    fn is_readable(&self) -> bool {
+        match &self.state {
+            State::Listening { queue, .. } => !queue.is_empty(),
+            State::Connected | State::Closed => {
+                !self.received.is_empty() || self.is_at_end() || self.error.is_some()
+            }
+            State::Fresh | State::Connecting => false,
+        }
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.has_end || self.is_read_shut || matches!(self.state, State::Closed)
+    }
+}
+
+impl Kernel {
+    pub(super) fn new_socket(&mut self, host: HostId, is_v6: bool) -> Id {
+        let buffer = BUFFERS[self.adversary.fixed(0x50c, BUFFERS.len() as u64) as usize];
+        let socket = OpenFile::Socket(Box::new(Socket::new(is_v6, buffer)));
+        self.objects.insert(Object::new(host, socket))
+    }
+
+    pub(super) fn socket(&self, id: Id) -> Result<&Socket, i32> {
+        match self.objects.find(id).map(|object| &object.file) {
+            Some(OpenFile::Socket(socket)) => Ok(socket),
+            Some(_) => Err(libc::ENOTSOCK),
+            None => Err(libc::EBADF),
+        }
+    }
+
+    pub(super) fn socket_mut(&mut self, id: Id) -> Result<&mut Socket, i32> {
+        match self.objects.find_mut(id).map(|object| &mut object.file) {
+            Some(OpenFile::Socket(socket)) => Ok(socket),
+            Some(_) => Err(libc::ENOTSOCK),
+            None => Err(libc::EBADF),
+        }
+    }
+
+    pub(super) fn try_accept(&mut self, id: Id, sqe: &RawSqe) -> Tried {
+        let Some(host) = self.objects.find(id).map(|object| object.host) else {
+            return Tried::failed(libc::EBADF);
+        };
+        let connection = match self.socket_mut(id) {
+            Ok(socket) => match &mut socket.state {
+                State::Listening { queue, .. } => queue.front().copied(),
+                _ => return Tried::failed(libc::EINVAL),
+            },
+            Err(errno) => return Tried::failed(errno),
+        };
+        let Some(connection) = connection else {
+            return Tried::Wait;
+        };
+        // The descriptor comes first: without one the connection stays in the backlog.
+        match self.install(host, connection) {
+            Ok(fd) => {
+                if let Ok(socket) = self.socket_mut(id)
+                    && let State::Listening { queue, .. } = &mut socket.state
+                {
+                    queue.pop_front();
+                }
+                // The queue's own reference.
+                self.release(connection);
+                if sqe.ioprio & opcode::ACCEPT_MULTISHOT != 0 {
+                    Tried::Item(fd, 0)
+                } else {
+                    Tried::Done(fd, 0)
+                }
+            }
+            Err(errno) => Tried::failed(errno),
+        }
+    }
+
+    /// The first connection in the backlog is reset by its peer before anybody accepts it.
+    pub(super) fn abort_first(&mut self, listener: Id) {
+        let first = match self.socket_mut(listener).map(|socket| &mut socket.state) {
+            Ok(State::Listening { queue, .. }) => queue.pop_front(),
+            _ => None,
+        };
+        if let Some(connection) = first {
+            self.break_connection(connection);
+            self.release(connection);
+        }
+    }
+
+    pub(super) fn try_connect(&mut self, op: Id, id: Id) -> Tried {
+        let Some(Args::Address(address)) = self.ops.find(op).map(|op| &op.args) else {
+            return Tried::failed(libc::EFAULT);
+        };
+        let Some(address) = address.as_socket() else {
+            return Tried::failed(libc::EAFNOSUPPORT);
+        };
+        let Ok(socket) = self.socket_mut(id) else {
+            return Tried::failed(libc::ENOTSOCK);
+        };
+        match socket.state {
+            State::Fresh => match self.start_connect(id, address) {
+                Ok(()) => Tried::Wait,
+                Err(errno) => Tried::failed(errno),
+            },
+            State::Connecting => Tried::Wait,
+            State::Connected if socket.peer == Some(address) => Tried::Done(0, 0),
+            State::Connected => Tried::failed(libc::EISCONN),
+            State::Closed => {
+                let errno = socket.error.take().unwrap_or(libc::ECONNABORTED);
+                Tried::failed(errno)
+            }
+            State::Listening { .. } => Tried::failed(libc::EISCONN),
+        }
+    }
+
+    pub(super) fn try_recv(&mut self, op: Id, id: Id, sqe: &RawSqe) -> Tried {
+        let reset = self.is_connected(id) && self.adversary.strikes(Fault::Reset, sqe.opcode);
+        if reset {
+            self.reset_both(id);
+        }
+        let Ok(socket) = self.socket_mut(id) else {
+            return Tried::failed(libc::ENOTSOCK);
+        };
+        if matches!(socket.state, State::Fresh | State::Listening { .. }) {
+            return Tried::failed(libc::ENOTCONN);
+        }
+        let readable = socket.received.len();
+        if readable == 0 {
+            return match socket.error.take() {
+                Some(errno) => Tried::failed(errno),
+                None if socket.is_at_end() => Tried::Done(0, 0),
+                None => Tried::Wait,
+            };
+        }
+        let (ring, lent) = match self.ops.find(op) {
+            Some(op) => match op.args {
+                Args::Memory(lent) => (op.ring, Some(lent)),
+                _ => (op.ring, None),
+            },
+            None => return Tried::Wait,
+        };
+        match lent {
+            Some(lent) => self.recv_into(id, lent, readable),
+            None => self.recv_provided(ring, id, sqe, readable),
+        }
+    }
+
+    fn recv_into(&mut self, id: Id, lent: super::memory::Lent, readable: usize) -> Tried {
+        let n = self.shortened(opcode::RECV, readable.min(lent.len()));
+        let Ok(socket) = self.socket_mut(id) else {
+            return Tried::failed(libc::ENOTSOCK);
+        };
+        take_bytes(socket, lent, n);
+        let flags = if socket.received.is_empty() {
+            0
+        } else {
+            SOCK_NONEMPTY
+        };
+        self.has_room(id);
+        Tried::Done(n as i32, flags)
+    }
+
+    fn recv_provided(&mut self, ring: RingId, id: Id, sqe: &RawSqe, readable: usize) -> Tried {
+        let none = self.adversary.strikes(Fault::NoBuffers, sqe.opcode);
+        let group = self.rings[ring].group.as_ref();
+        let group = group.filter(|group| group.number == sqe.buf_group && !none);
+        let Some((room, incremental)) = group.and_then(|g| Some((g.next()?, g.is_incremental())))
+        else {
+            return Tried::failed(libc::ENOBUFS);
+        };
+        let n = self.shortened(opcode::RECV, readable.min(room.len()));
+        let forget = incremental && self.adversary.strikes(Fault::FlagMissing, sqe.opcode);
+        let Ok(socket) = self.socket_mut(id) else {
+            return Tried::failed(libc::ENOTSOCK);
+        };
+        take_bytes(socket, room, n);
+        let mut flags = if socket.received.is_empty() {
+            0
+        } else {
+            SOCK_NONEMPTY
+        };
+        if let Some(group) = &mut self.rings[ring].group {
+            flags |= group.commit(n, forget);
+        }
+        self.has_room(id);
+        if sqe.ioprio & opcode::RECV_MULTISHOT != 0 {
+            Tried::Item(n as i32, flags)
+        } else {
+            Tried::Done(n as i32, flags)
+        }
+    }
+
+    /// As many bytes as `n`, or fewer.
+    pub(super) fn shortened(&mut self, op: u8, n: usize) -> usize {
+        if n > 1 && self.adversary.strikes(Fault::Short, op) {
+            n - 1 - self.adversary.below("bytes less", n as u64 - 1) as usize
+        } else {
+            n
+        }
+    }
+
+    pub(super) fn try_send(&mut self, op: Id, id: Id, sqe: &RawSqe) -> Tried {
+        let reset = self.is_connected(id) && self.adversary.strikes(Fault::Reset, sqe.opcode);
+        if reset {
+            self.reset_both(id);
+        }
+        let Some(in_flight) = self.ops.find(op) else {
+            return Tried::Wait;
+        };
+        let done = in_flight.done;
+        let pieces = match &in_flight.args {
+            Args::Memory(lent) => vec![lent.skip(done)],
+            Args::Vectors(vectors) => vectors.clone(),
+            _ => return Tried::failed(libc::EFAULT),
+        };
+        let len = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        let room = match self.room_to_send(id) {
+            Ok(room) => room,
+            // A part was sent: that is the result, and the errno is swallowed.
+            Err(_) if done > 0 => return Tried::Done(done as i32, 0),
+            Err(errno) => return self.send_failed(sqe, errno),
+        };
+        if room == 0 && len > 0 {
+            return Tried::Wait;
+        }
+        let n = self.shortened(sqe.opcode, len.min(room));
+        let mut bytes = Vec::with_capacity(n);
+        for piece in &pieces {
+            bytes.extend(piece.read((n - bytes.len()).min(piece.len())));
+        }
+        let all = sqe.op_flags & libc::MSG_WAITALL.cast_unsigned() != 0;
+        let copy = (sqe.opcode == opcode::SEND_ZC).then(|| bytes.clone());
+        self.transmit(id, bytes);
+        let done = done + n;
+        if all && n < len {
+            if let Some(op) = self.ops.find_mut(op) {
+                op.done = done;
+            }
+            if n < room {
+                self.after(0, Event::Due(op));
+            }
+            return Tried::Wait;
+        }
+        match copy {
+            Some(bytes) => Tried::Sent(done as i32, bytes),
+            None => Tried::Done(done as i32, 0),
+        }
+    }
+
+    fn send_failed(&mut self, sqe: &RawSqe, errno: i32) -> Tried {
+        // A zero-copy send that fails may have made its notification already, or not.
+        if sqe.opcode == opcode::SEND_ZC && self.adversary.below("notified failure", 2) == 1 {
+            return Tried::Sent(-errno, Vec::new());
+        }
+        Tried::failed(errno)
+    }
+
+    pub(super) fn is_connected(&self, id: Id) -> bool {
+        self.socket(id)
+            .is_ok_and(|socket| matches!(socket.state, State::Connected))
+    }
+
+    pub(super) fn try_poll(&mut self, id: Id, events: u32) -> Tried {
+        let Some(object) = self.objects.find(id) else {
+            return Tried::failed(libc::EBADF);
+        };
+        let (readable, writable) = match &object.file {
+            OpenFile::Event(count) => (*count > 0, true),
+            OpenFile::Socket(socket) => {
+                let is_full = self.room_to_send(id) == Ok(0);
+                (socket.is_readable(), !is_full)
+            }
+            OpenFile::Disk(_) => (true, true),
+            OpenFile::Ring(_) => (false, false),
+        };
+        let mut ready = 0;
+        if readable {
+            ready |= libc::POLLIN as u32;
+        }
+        if writable {
+            ready |= libc::POLLOUT as u32;
+        }
+        match ready & events {
+            0 => Tried::Wait,
+            ready => Tried::Done(ready.cast_signed(), 0),
+        }
+    }
+}
+
+/// Moves `n` bytes to the process.
+fn take_bytes(socket: &mut Socket, lent: super::memory::Lent, n: usize) {
+    let (first, second) = socket.received.as_slices();
+    let of_first = n.min(first.len());
+    lent.fill(&first[..of_first]);
+    lent.skip(of_first).fill(&second[..n - of_first]);
+    socket.received.drain(..n);
+}

@@ -1,0 +1,51 @@
+//! Turning a simulated core by hand: whoever steps it decides what runs next, and lets time go on.
+
+use std::future::Future;
+use std::rc::Rc;
+
+use super::core::Core;
+use super::{CURRENT, Entered, Runtime};
+use crate::task::{self, JoinHandle};
+
+/// When a core is to be stepped next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Next {
+    Now,
+    /// At this time on its clock, if nothing comes before.
+    At(u64),
+    /// When something comes.
+    Later,
+}
+
+impl Runtime {
+    /// Spawns a task from outside.
+    pub(crate) fn start<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        self.core.enter_tasks(|| task::spawn(future))
+    }
+
+    /// Runs the tasks that are ready and does what a turn does. Never waits.
+    pub(crate) fn step(&self) {
+        let core = Rc::clone(&self.core);
+        let _current = Entered(CURRENT.with(|current| current.replace(Some(Rc::clone(&core)))));
+        core.step();
+    }
+
+    /// When there is something to do.
+    pub(crate) fn next_step(&self) -> Next {
+        self.core.next_step()
+    }
+}
+
+impl Core {
+    fn next_step(&self) -> Next {
+        let busy = !self.is_idle() || self.driver().needs_enter();
+        if busy || self.driver().has_completions() {
+            return Next::Now;
+        }
+        match self.next_deadline_ns() {
+            Some(at) if at <= self.driver().now_ns() => Next::Now,
+            Some(at) => Next::At(at),
+            None => Next::Later,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What a test holds of its simulation.
+
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::run::Shared;
+use crate::ring::sim::kernel::HostId;
+
+/// A running simulation, in the hands of its test.
+#[derive(Clone)]
+pub struct Sim(pub(super) Rc<Shared>);
+
+impl Sim {
+    /// The seed of this run.
+    pub fn seed(&self) -> u64 {
+        self.0.seed
+    }
+
+    /// The host called `name`, made when it is first asked for. The test itself runs on `"test"`.
+    ///
+    /// Programs reach it by its name: `TcpStream::connect("db:80")`.
+    ///
+    /// # Panics
+    ///
+    /// Beyond 64 hosts.
+    pub fn host(&self, name: &str) -> Host {
+        Host {
+            shared: Rc::clone(&self.0),
+            id: self.0.host(name),
+        }
+    }
+
+    /// A random number below `n`, chosen by the seed. 0 if `n` is 0.
+    pub fn random(&self, n: u64) -> u64 {
+        if n == 0 { 0 } else { self.0.random() % n }
+    }
+
+    /// Whether something that happens with a probability of `p` happens now, chosen by the seed.
+    pub fn chance(&self, p: f64) -> bool {
+        (self.0.random() >> 11) as f64 / ((1_u64 << 53) as f64) < p
+    }
+
+    /// Cuts the network between two hosts, in both directions. Connections stay, and time out after
+    /// about a minute.
+    pub fn partition(&self, a: &Host, b: &Host) {
+        self.cut_one_way(a, b);
+        self.cut_one_way(b, a);
+    }
+
+    /// Has nothing arrive at `to` that `from` sends.
+    pub fn cut_one_way(&self, from: &Host, to: &Host) {
+        let mut kernel = self.0.world.kernel.borrow_mut();
+        kernel.links.cut.insert((from.id, to.id));
+    }
+
+    /// Mends the network between two hosts.
+    pub fn heal(&self, a: &Host, b: &Host) {
+        let mut kernel = self.0.world.kernel.borrow_mut();
+        kernel.links.cut.remove(&(a.id, b.id));
+        kernel.links.cut.remove(&(b.id, a.id));
+    }
+
+    /// Mends the whole network.
+    pub fn heal_all(&self) {
+        self.0.world.kernel.borrow_mut().links.cut.clear();
+    }
+
+    /// How long it takes from one host to another. 50 to 500 µs by default; on one host it is
+    /// always 10 to 20 µs.
+    pub fn set_latency(&self, range: Range<Duration>) {
+        let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let mut kernel = self.0.world.kernel.borrow_mut();
+        kernel.links.latency_ns = ns(range.start)..ns(range.end);
+    }
+
+    /// No more faults from now on, and the network is whole: for asking whether the service
+    /// recovers.
+    pub fn calm(&self) {
+        self.heal_all();
+        self.0.world.kernel.borrow_mut().calm();
+    }
+}
+
+impl fmt::Debug for Sim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sim")
+            .field("seed", &self.seed())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A simulated machine: an address, descriptors, a disk, and what runs on it.
+#[derive(Clone)]
+pub struct Host {
+    shared: Rc<Shared>,
+    id: HostId,
+}
+
+impl Host {
+    /// Its name, which programs can connect to.
+    pub fn name(&self) -> String {
+        self.shared.name(self.id)
+    }
+
+    /// Its address.
+    pub fn ip(&self) -> IpAddr {
+        self.shared.world.kernel.borrow().hosts[self.id].ip
+    }
+
+    /// Starts a program on one core. What ran here before ends as in [`kill`](Host::kill).
+    ///
+    /// The function is called again for each [`restart`](Host::restart). A panic of its future ends
+    /// the run as a failure.
+    pub fn run<F>(&self, program: impl Fn() -> F + 'static)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        self.run_on_cores(1, move |_| program());
+    }
+
+    /// Starts a program on each of `cores` cores, which share the host's descriptors and its disk
+    /// and nothing else. It is told its core's number, from 0.
+    pub fn run_on_cores<F>(&self, cores: usize, program: impl Fn(usize) -> F + 'static)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let program = Rc::new(move |core| Box::pin(program(core)) as _);
+        self.shared.set_program(self.id, cores, program);
+    }
+
+    /// Whether its program has not ended.
+    pub fn is_running(&self) -> bool {
+        self.shared.is_running(self.id)
+    }
+
+    /// Ends its program as `SIGKILL` does: no destructor has an effect, the kernel closes the
+    /// descriptors, and the disk keeps what was written.
+    pub fn kill(&self) {
+        self.shared.fell(self.id, false);
+    }
+
+    /// Cuts its power: nothing is said to anybody. Of what was not synced, its disk keeps any part:
+    /// files as well as names.
+    pub fn crash(&self) {
+        self.shared.fell(self.id, true);
+    }
+
+    /// Starts its program again.
+    pub fn restart(&self) {
+        self.shared.restart(self.id);
+    }
+
+    /// Limits the bytes in its files; beyond it writes fail with `ENOSPC`. No limit by default.
+    pub fn set_disk_capacity(&self, bytes: u64) {
+        self.shared.world.set_disk_capacity(self.id, bytes);
+    }
+
+    /// Limits its open descriptors, as `RLIMIT_NOFILE`. 1,024 by default.
+    pub fn set_nofile(&self, limit: usize) {
+        let limit = limit.min(u16::MAX.into());
+        self.shared.world.kernel.borrow_mut().hosts[self.id].nofile = limit;
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("name", &self.name()).finish()
+    }
+}

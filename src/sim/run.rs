@@ -1,0 +1,316 @@
+//! One run: the hosts of a simulation, and who of them goes next.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::ring::sim::adversary::{Choice, mix};
+use crate::ring::sim::faults::{Coverage, Fault};
+use crate::ring::sim::kernel::HostId;
+use crate::ring::sim::{Place, Setup, World};
+use crate::runtime::{Builder, Next, Runtime};
+use crate::task::JoinHandle;
+
+/// A run that takes more steps than this goes round in circles.
+const STEPS_MAX: u64 = 20_000_000;
+/// How long the end of a runtime may take.
+const TEARDOWN: Duration = Duration::from_secs(60);
+
+pub(super) type Program = Rc<dyn Fn(usize) -> Pin<Box<dyn Future<Output = ()>>>>;
+
+/// What the handles of a run share.
+pub(super) struct Shared {
+    pub(super) world: Rc<World>,
+    pub(super) seed: u64,
+    hosts: RefCell<Vec<HostState>>,
+    orders: RefCell<VecDeque<Order>>,
+    randoms: Cell<u64>,
+}
+
+struct HostState {
+    id: HostId,
+    name: String,
+    /// What to run again after a restart: the cores, and the program.
+    program: Option<(usize, Program)>,
+    cores: Vec<Core>,
+}
+
+struct Core {
+    runtime: Rc<Runtime>,
+    program: Option<JoinHandle<()>>,
+}
+
+/// What a program has asked for, to be done when no core is being stepped.
+enum Order {
+    Start(HostId),
+    TearDown(HostId),
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// What went wrong, if anything did.
+    pub(super) failure: Option<String>,
+    pub(super) digest: u64,
+    pub(super) coverage: Coverage,
+    pub(super) simulated: Duration,
+    pub(super) choices: Vec<Choice>,
+    pub(super) lines: VecDeque<String>,
+}
+
+/// Runs `test` once, on a world of its own.
+pub(super) fn run<F>(setup: Setup, limit: Duration, test: impl FnOnce(Rc<Shared>) -> F) -> Ended
+where
+    F: Future<Output = ()> + 'static,
+{
+    let seed = setup.seed;
+    let world = World::new(setup);
+    let shared = Rc::new(Shared {
+        world: Rc::clone(&world),
+        seed,
+        hosts: RefCell::default(),
+        orders: RefCell::default(),
+        randoms: Cell::new(0),
+    });
+    let begin = world.now_ns();
+    let mut failure = shared.drive(limit, test).err();
+    shared.end();
+    if failure.is_none() {
+        failure = world.leftovers();
+    }
+    let simulated = Duration::from_nanos(world.now_ns() - begin);
+    let mut kernel = world.kernel.borrow_mut();
+    Ended {
+        failure,
+        digest: kernel.trace.digest(),
+        coverage: kernel.take_coverage(),
+        simulated,
+        choices: kernel.adversary.chosen.take().unwrap_or_default(),
+        lines: kernel.trace.take_lines(),
+    }
+}
+
+impl Shared {
+    pub(super) fn host(&self, name: &str) -> HostId {
+        let known = self
+            .hosts
+            .borrow()
+            .iter()
+            .find(|host| host.name == name)
+            .map(|host| host.id);
+        known.unwrap_or_else(|| {
+            let id = self.world.add_host(name);
+            self.hosts.borrow_mut().push(HostState {
+                id,
+                name: name.to_owned(),
+                program: None,
+                cores: Vec::new(),
+            });
+            id
+        })
+    }
+
+    pub(super) fn name(&self, host: HostId) -> String {
+        self.hosts.borrow()[host].name.clone()
+    }
+
+    pub(super) fn set_program(&self, host: HostId, cores: usize, program: Program) {
+        self.hosts.borrow_mut()[host].program = Some((cores, program));
+        self.orders.borrow_mut().push_back(Order::Start(host));
+    }
+
+    pub(super) fn fell(&self, host: HostId, power: bool) {
+        self.world.fell(host, power);
+        self.orders.borrow_mut().push_back(Order::TearDown(host));
+    }
+
+    pub(super) fn restart(&self, host: HostId) {
+        self.orders.borrow_mut().push_back(Order::Start(host));
+    }
+
+    pub(super) fn is_running(&self, host: HostId) -> bool {
+        let hosts = self.hosts.borrow();
+        let cores = &hosts[host].cores;
+        cores.iter().any(|core| {
+            let program = core.program.as_ref();
+            program.is_some_and(|program| !program.is_finished())
+        })
+    }
+
+    /// The next random number for a program, the same in each run of the seed.
+    pub(super) fn random(&self) -> u64 {
+        let n = self.randoms.get();
+        self.randoms.set(n + 1);
+        mix(self.seed ^ 0x7e57, n)
+    }
+
+    fn drive<F>(
+        self: &Rc<Self>,
+        limit: Duration,
+        test: impl FnOnce(Rc<Shared>) -> F,
+    ) -> Result<(), String>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let host = self.host("test");
+        let main = self.new_runtime(host)?;
+        let mut handle = main.start(test(Rc::clone(self)));
+        self.hosts.borrow_mut()[host].cores.push(Core {
+            runtime: main,
+            program: None,
+        });
+        self.world.set_stepped(true);
+        let end = self.world.now_ns() + u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        for _ in 0..STEPS_MAX {
+            self.obey()?;
+            if handle.is_finished() {
+                return outcome(&mut handle, "test");
+            }
+            self.look_after_programs()?;
+            self.go_on(end)?;
+        }
+        Err(format!("the run has not ended after {STEPS_MAX} steps"))
+    }
+
+    /// Steps one core, or lets time go on to where one has something to do.
+    fn go_on(&self, end: u64) -> Result<(), String> {
+        let mut ready: Vec<Rc<Runtime>> = Vec::new();
+        let mut parked: Vec<Rc<Runtime>> = Vec::new();
+        let mut next = None;
+        for host in &*self.hosts.borrow() {
+            for core in &host.cores {
+                match core.runtime.next_step() {
+                    Next::Now => ready.push(Rc::clone(&core.runtime)),
+                    Next::At(at) => {
+                        parked.push(Rc::clone(&core.runtime));
+                        next = Some(next.map_or(at, |next: u64| next.min(at)));
+                    }
+                    Next::Later => parked.push(Rc::clone(&core.runtime)),
+                }
+            }
+        }
+        if ready.is_empty() && self.interrupts() {
+            ready.append(&mut parked);
+        }
+        if !ready.is_empty() {
+            let n = ready.len() as u64;
+            let chosen = {
+                let mut kernel = self.world.kernel.borrow_mut();
+                kernel.adversary.below("which core", n) as usize
+            };
+            ready[chosen].step();
+            return Ok(());
+        }
+        let event = self.world.kernel.borrow().next_event_ns();
+        let at = match (next, event) {
+            (Some(a), Some(b)) => a.min(b),
+            (a, b) => a.or(b).ok_or_else(deadlock)?,
+        };
+        if at > end {
+            return Err("the test has not ended within its limit of simulated time".to_owned());
+        }
+        self.world.advance(at);
+        Ok(())
+    }
+
+    fn interrupts(&self) -> bool {
+        let mut kernel = self.world.kernel.borrow_mut();
+        kernel.core_is_hit(Fault::Interrupted)
+    }
+
+    fn obey(self: &Rc<Self>) -> Result<(), String> {
+        loop {
+            let order = self.orders.borrow_mut().pop_front();
+            match order {
+                None => return Ok(()),
+                Some(Order::TearDown(host)) => self.tear_down(host),
+                Some(Order::Start(host)) => self.start(host)?,
+            }
+        }
+    }
+
+    fn start(self: &Rc<Self>, host: HostId) -> Result<(), String> {
+        self.tear_down(host);
+        self.world.raise(host);
+        let program = self.hosts.borrow()[host].program.clone();
+        let Some((cores, program)) = program else {
+            return Ok(());
+        };
+        for index in 0..cores {
+            let runtime = self.new_runtime(host)?;
+            let program = Rc::clone(&program);
+            let handle = runtime.start(async move { program(index).await });
+            self.hosts.borrow_mut()[host].cores.push(Core {
+                runtime,
+                program: Some(handle),
+            });
+        }
+        Ok(())
+    }
+
+    fn new_runtime(&self, host: HostId) -> Result<Rc<Runtime>, String> {
+        let place = Place {
+            world: Rc::clone(&self.world),
+            host,
+        };
+        // Small queues, so that they run full.
+        let sizes = {
+            let kernel = self.world.kernel.borrow();
+            [256, 32, 8][kernel.setup_choice(0x512e, 3) as usize]
+        };
+        let builder = Builder::new().ring_entries(sizes).place(place);
+        let runtime = builder.teardown_limit(TEARDOWN).build();
+        runtime.map(Rc::new).map_err(|e| e.to_string())
+    }
+
+    /// Ends the runtimes of a host.
+    fn tear_down(&self, host: HostId) {
+        let cores = std::mem::take(&mut self.hosts.borrow_mut()[host].cores);
+        let stepped = self.world.set_stepped(false);
+        drop(cores);
+        self.world.set_stepped(stepped);
+    }
+
+    fn end(&self) {
+        let hosts = self.hosts.borrow().len();
+        for host in 0..hosts {
+            self.tear_down(host);
+            self.hosts.borrow_mut()[host].program = None;
+        }
+    }
+
+    /// Reports a program that has panicked.
+    fn look_after_programs(&self) -> Result<(), String> {
+        let mut finished = Vec::new();
+        for host in &mut *self.hosts.borrow_mut() {
+            for core in &mut host.cores {
+                if core.program.as_ref().is_some_and(JoinHandle::is_finished) {
+                    finished.push((core.program.take(), host.name.clone()));
+                }
+            }
+        }
+        for (program, host) in finished {
+            if let Some(mut program) = program {
+                outcome(&mut program, &host)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn deadlock() -> String {
+    "deadlock: every task waits, nothing is in flight and no timer is set".to_owned()
+}
+
+/// What a finished task has to say.
+fn outcome(handle: &mut JoinHandle<()>, host: &str) -> Result<(), String> {
+    let mut cx = Context::from_waker(Waker::noop());
+    match Pin::new(handle).poll(&mut cx) {
+        Poll::Ready(Err(error)) => Err(format!("host {host:?}: {error}")),
+        Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+    }
+}

@@ -1,0 +1,114 @@
+//! The simulated kernel runs what the real one runs, and the same seed runs the same.
+
+use std::time::Duration;
+
+use corering::fs::{File, OpenOptions};
+use corering::net::{TcpListener, TcpStream};
+use corering::sim::{Check, Faults, Sim};
+use corering::time::{Instant, sleep};
+
+async fn connect(address: &str) -> TcpStream {
+    loop {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return stream,
+            Err(_) => sleep(Duration::from_millis(1)).await,
+        }
+    }
+}
+
+async fn echo_server() {
+    let listener = TcpListener::bind("0.0.0.0:7").await.unwrap();
+    while let Ok((stream, _)) = listener.accept().await {
+        corering::spawn(async move {
+            while let Ok(Some(bytes)) = stream.recv().await {
+                if stream.write_all(bytes).await.0.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+async fn echo_client(sim: Sim) {
+    let stream = connect("server:7").await;
+    for round in 0..20_usize {
+        let len = 1 + sim.random(20_000) as usize;
+        let message: Vec<u8> = (0..len).map(|at| (at * 7 + round) as u8).collect();
+        stream.write_all(message.clone()).await.0.unwrap();
+        let mut back = Vec::new();
+        while back.len() < message.len() {
+            let bytes = stream.recv().await.unwrap().expect("the server echoes");
+            back.extend_from_slice(&bytes);
+        }
+        assert_eq!(back, message);
+    }
+}
+
+async fn echo(sim: Sim) {
+    sim.host("server").run(echo_server);
+    let clients: Vec<_> = (0..4)
+        .map(|_| corering::spawn(echo_client(sim.clone())))
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+}
+
+#[test]
+fn an_echo_loses_and_changes_no_byte() {
+    let report = Check::new().seeds(100).run(echo).unwrap();
+    eprintln!("{report}\n{}", report.coverage());
+}
+
+#[test]
+fn the_same_seeds_run_the_same() {
+    let check = Check::new().seeds(10);
+    let (first, second) = (check.run(echo).unwrap(), check.run(echo).unwrap());
+    assert_eq!(first.digest(), second.digest());
+    let other = Check::new().first_seed(10).seeds(10).run(echo).unwrap();
+    assert_ne!(first.digest(), other.digest());
+}
+
+#[test]
+fn time_is_virtual() {
+    let begin = std::time::Instant::now();
+    let test = |_| async {
+        let begin = Instant::now();
+        sleep(Duration::from_secs(600)).await;
+        assert!(begin.elapsed() >= Duration::from_secs(600));
+    };
+    let report = Check::new().seeds(5).faults(Faults::none()).run(test);
+    assert!(report.unwrap().simulated() >= Duration::from_secs(3000));
+    assert!(begin.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn a_file_reads_as_it_was_written() {
+    let test = |sim: Sim| async move {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .open("/log")
+            .await
+            .unwrap();
+        let content: Vec<u8> = (0..10_000).map(|_| sim.random(256) as u8).collect();
+        let mut at = 0;
+        while at < content.len() {
+            let (n, _) = file.write_at(content[at..].to_vec(), at as u64).await;
+            at += n.unwrap();
+        }
+        file.sync_all().await.unwrap();
+        let again = File::open("/log").await.unwrap();
+        let mut back = Vec::new();
+        loop {
+            let (n, buf) = again.read_at(vec![0; 700], back.len() as u64).await;
+            match n.unwrap() {
+                0 => break,
+                n => back.extend_from_slice(&buf[..n]),
+            }
+        }
+        assert_eq!(back, content);
+    };
+    Check::new().run(test).unwrap();
+}
