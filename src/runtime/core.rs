@@ -100,15 +100,15 @@ impl Core {
         self.tasks.block_on(future, budget::refill, || self.turn())
     }
 
-    /// One batch of tasks and one turn, for whoever turns the core by hand.
+    /// One turn and one batch of tasks, for whoever turns the core by hand.
     #[cfg(feature = "sim")]
     pub(super) fn step(&self) {
         let _driver = self.driver.enter_current();
         let _timers = self.timers.enter();
         let _pool = self.pool.borrow().as_ref().map(blocking::Pool::enter);
         self.tasks.enter(|| {
-            self.tasks.run_batch(budget::refill);
             self.turn();
+            self.tasks.run_batch(budget::refill);
         });
     }
 
@@ -213,7 +213,10 @@ impl Core {
     }
 
     pub(super) fn next_deadline_ns(&self) -> Option<u64> {
-        let timer = self.timers.next_deadline_ns();
+        let timer = match self.timers.is_empty() {
+            true => None,
+            false => self.timers.next_deadline_ns(),
+        };
         let linger = self.driver.next_linger_ns();
         match (timer, linger) {
             (Some(a), Some(b)) => Some(a.min(b)),

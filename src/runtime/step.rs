@@ -30,6 +30,11 @@ impl Runtime {
         core.step();
     }
 
+    /// Whether there is something to do now.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.next_step() == Next::Now
+    }
+
     /// When there is something to do.
     pub(crate) fn next_step(&self) -> Next {
         self.core.next_step()
@@ -38,8 +43,8 @@ impl Runtime {
 
 impl Core {
     fn next_step(&self) -> Next {
-        let busy = !self.is_idle() || self.driver().needs_enter();
-        if busy || self.driver().has_completions() {
+        // Whether something is due counts as a completion.
+        if !self.is_idle() || self.driver().has_completions() || self.driver().has_staged() {
             return Next::Now;
         }
         match self.next_deadline_ns() {

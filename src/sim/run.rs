@@ -170,40 +170,41 @@ impl Shared {
             if handle.is_finished() {
                 return outcome(&mut handle, "test");
             }
-            self.look_after_programs()?;
-            self.go_on(end)?;
+            if self.go_on(end)? {
+                self.look_after_programs()?;
+            }
         }
         Err(format!("the run has not ended after {STEPS_MAX} steps"))
     }
 
-    /// Steps one core, or lets time go on to where one has something to do.
-    fn go_on(&self, end: u64) -> Result<(), String> {
-        let mut ready: Vec<Rc<Runtime>> = Vec::new();
-        let mut parked: Vec<Rc<Runtime>> = Vec::new();
+    /// Steps one core, or lets time go on to where one has something to do. True for a step.
+    fn go_on(&self, end: u64) -> Result<bool, String> {
+        let mut ready = 0;
+        let mut only = None;
+        let mut cores = 0;
         let mut next = None;
-        for host in &*self.hosts.borrow() {
-            for core in &host.cores {
-                match core.runtime.next_step() {
-                    Next::Now => ready.push(Rc::clone(&core.runtime)),
-                    Next::At(at) => {
-                        parked.push(Rc::clone(&core.runtime));
-                        next = Some(next.map_or(at, |next: u64| next.min(at)));
-                    }
-                    Next::Later => parked.push(Rc::clone(&core.runtime)),
+        self.each_core(|core| {
+            cores += 1;
+            match core.next_step() {
+                Next::Now => {
+                    ready += 1;
+                    only = (ready == 1).then(|| Rc::clone(core));
                 }
+                Next::At(at) => next = Some(next.map_or(at, |next: u64| next.min(at))),
+                Next::Later => {}
             }
+        });
+        if let Some(core) = only {
+            core.step();
+            return Ok(true);
         }
-        if ready.is_empty() && self.interrupts() {
-            ready.append(&mut parked);
+        if ready > 0 {
+            self.step_one_of(ready, Runtime::is_ready);
+            return Ok(true);
         }
-        if !ready.is_empty() {
-            let n = ready.len() as u64;
-            let chosen = {
-                let mut kernel = self.world.kernel.borrow_mut();
-                kernel.adversary.below("which core", n) as usize
-            };
-            ready[chosen].step();
-            return Ok(());
+        if self.interrupts() {
+            self.step_one_of(cores, |_| true);
+            return Ok(true);
         }
         let event = self.world.kernel.borrow().next_event_ns();
         let at = match (next, event) {
@@ -214,7 +215,37 @@ impl Shared {
             return Err("the test has not ended within its limit of simulated time".to_owned());
         }
         self.world.advance(at);
-        Ok(())
+        Ok(false)
+    }
+
+    fn each_core(&self, mut f: impl FnMut(&Rc<Runtime>)) {
+        for host in &*self.hosts.borrow() {
+            for core in &host.cores {
+                f(&core.runtime);
+            }
+        }
+    }
+
+    /// Steps any of the `n` cores that `fit`.
+    fn step_one_of(&self, n: u64, fit: impl Fn(&Runtime) -> bool) {
+        let mut chosen = {
+            let mut kernel = self.world.kernel.borrow_mut();
+            kernel.adversary.below("which core", n) as usize
+        };
+        let mut runtime = None;
+        self.each_core(|core| {
+            if runtime.is_none() && fit(core) {
+                if chosen == 0 {
+                    runtime = Some(Rc::clone(core));
+                } else {
+                    chosen -= 1;
+                }
+            }
+        });
+        // The hosts are not borrowed now: a program may make more of them.
+        if let Some(runtime) = runtime {
+            runtime.step();
+        }
     }
 
     fn interrupts(&self) -> bool {
@@ -285,6 +316,11 @@ impl Shared {
 
     /// Reports a program that has panicked.
     fn look_after_programs(&self) -> Result<(), String> {
+        let is_finished = |core: &Core| core.program.as_ref().is_some_and(JoinHandle::is_finished);
+        let none = |host: &HostState| !host.cores.iter().any(is_finished);
+        if self.hosts.borrow().iter().all(none) {
+            return Ok(());
+        }
         let mut finished = Vec::new();
         for host in &mut *self.hosts.borrow_mut() {
             for core in &mut host.cores {

@@ -96,6 +96,17 @@ pub(super) enum Args {
     Status(Vec<u8>, Lent),
 }
 
+impl Args {
+    /// The memory that is read or written while the op is in flight.
+    pub(super) fn lent(&self) -> &[Lent] {
+        match self {
+            Args::Memory(lent) | Args::Status(_, lent) => std::slice::from_ref(lent),
+            Args::Vectors(vectors) => vectors,
+            Args::None | Args::Address(_) | Args::Paths(..) => &[],
+        }
+    }
+}
+
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Stage {
     /// On its object's list.
@@ -220,10 +231,12 @@ impl Kernel {
         let Some(object) = self.objects.find_mut(object) else {
             return;
         };
-        for waiter in std::mem::take(&mut object.waiters) {
-            let waits = self.ops.find(waiter);
-            if waits.is_some_and(|op| op.stage == Stage::Waiting) {
-                self.make_due(waiter);
+        for waiter in object.waiters.drain(..) {
+            if let Some(op) = self.ops.find_mut(waiter)
+                && op.stage == Stage::Waiting
+            {
+                op.stage = Stage::Due;
+                self.rings[op.ring].due.push_back(waiter);
             }
         }
     }

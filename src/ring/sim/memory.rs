@@ -47,10 +47,18 @@ impl Lent {
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.start(), len) };
     }
 
+    /// Adds a copy of the first `len` bytes, or of all there are.
+    pub(super) fn append_to(self, into: &mut Vec<u8>, len: usize) {
+        // SAFETY: `new`'s caller has promised that the range may be read.
+        let bytes = unsafe { std::slice::from_raw_parts(self.start(), len.min(self.len)) };
+        into.extend_from_slice(bytes);
+    }
+
     /// A copy of the first `len` bytes.
     pub(super) fn read(self, len: usize) -> Vec<u8> {
-        // SAFETY: `new`'s caller has promised that the range may be read.
-        unsafe { std::slice::from_raw_parts(self.start(), len.min(self.len)) }.to_vec()
+        let mut bytes = Vec::new();
+        self.append_to(&mut bytes, len);
+        bytes
     }
 
     /// Writes the first and the last byte, without changing them: what a kernel that is still at

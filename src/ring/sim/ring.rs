@@ -147,16 +147,16 @@ impl SimRing {
 
     pub(crate) fn submit(&mut self) -> io::Result<Entered> {
         let mut kernel = self.world.kernel.borrow_mut();
-        let staged = std::mem::take(&mut kernel.rings[self.id].sq);
+        let mut staged = std::mem::take(&mut kernel.rings[self.id].sq);
         let mut taken = staged.len();
         let busy = taken > 0 && kernel.adversary.strikes(Fault::Busy, opcode::NOP);
         if busy {
             taken = kernel.adversary.below("taken all the same", taken as u64) as usize;
         }
-        for sqe in &staged[..taken] {
-            kernel.submit(self.id, sqe);
+        for sqe in staged.drain(..taken) {
+            kernel.submit(self.id, &sqe);
         }
-        kernel.rings[self.id].sq.extend_from_slice(&staged[taken..]);
+        kernel.rings[self.id].sq = staged;
         Ok(if busy { Entered::Busy } else { Entered::Done })
     }
 

@@ -293,12 +293,13 @@ impl Kernel {
             return Tried::Wait;
         };
         let done = in_flight.done;
-        let pieces = match &in_flight.args {
-            Args::Memory(lent) => vec![lent.skip(done)],
-            Args::Vectors(vectors) => vectors.clone(),
-            _ => return Tried::failed(libc::EFAULT),
-        };
-        let len = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        let len = in_flight
+            .args
+            .lent()
+            .iter()
+            .map(|piece| piece.len())
+            .sum::<usize>()
+            - done;
         let room = match self.room_to_send(id) {
             Ok(room) => room,
             // A part was sent: that is the result, and the errno is swallowed.
@@ -309,10 +310,8 @@ impl Kernel {
             return Tried::Wait;
         }
         let n = self.shortened(sqe.opcode, len.min(room));
-        let mut bytes = Vec::with_capacity(n);
-        for piece in &pieces {
-            bytes.extend(piece.read((n - bytes.len()).min(piece.len())));
-        }
+        let args = self.ops.find(op).map(|op| &op.args);
+        let bytes = args.map_or_else(Vec::new, |args| gather(args.lent(), done, n));
         let all = sqe.op_flags & libc::MSG_WAITALL.cast_unsigned() != 0;
         let copy = (sqe.opcode == opcode::SEND_ZC).then(|| bytes.clone());
         self.transmit(id, bytes);
@@ -379,4 +378,16 @@ fn take_bytes(socket: &mut Socket, lent: super::memory::Lent, n: usize) {
     lent.fill(&first[..of_first]);
     lent.skip(of_first).fill(&second[..n - of_first]);
     socket.received.drain(..n);
+}
+
+/// Copies `n` bytes of the process from `from` on.
+fn gather(pieces: &[super::memory::Lent], mut from: usize, n: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(n);
+    for piece in pieces {
+        let rest = piece.skip(from);
+        from = from.saturating_sub(piece.len());
+        let left = n - bytes.len();
+        rest.append_to(&mut bytes, left);
+    }
+    bytes
 }
