@@ -61,17 +61,20 @@ impl Lent {
         bytes
     }
 
-    /// Writes the first and the last byte, without changing them: what a kernel that is still at
-    /// work there might do. Memory that is no longer lent shows it.
-    pub(super) fn touch(self) {
+    /// Reads the first and the last byte, and writes them as they are if they are lent for that:
+    /// what a kernel that is still at work there might do. Memory that is gone shows it.
+    pub(super) fn touch(self, writes: bool) {
         if self.len == 0 {
             return;
         }
         for at in [0, self.len - 1] {
-            // SAFETY: within the range that `new`'s caller has promised to be writable.
+            // SAFETY: within the range that `new`'s caller has lent for this.
             unsafe {
                 let byte = self.start().add(at);
-                ptr::write_volatile(byte, ptr::read_volatile(byte));
+                let value = ptr::read_volatile(byte);
+                if writes {
+                    ptr::write_volatile(byte, value);
+                }
             }
         }
     }

@@ -248,10 +248,8 @@ impl Kernel {
         };
         self.rings[op.ring].by_key.remove(&op.sqe.user_data);
         // The kernel may be at work in lent memory until this moment, whatever the result.
-        if super::arguments::writes(op.sqe.opcode)
-            && let Args::Memory(lent) | Args::Status(_, lent) = op.args
-        {
-            lent.touch();
+        for lent in op.args.lent() {
+            lent.touch(super::arguments::writes(op.sqe.opcode));
         }
         self.post(op.ring, &op.sqe, result, flags);
         if let Some(object) = op.object {
