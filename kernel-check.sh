@@ -49,6 +49,9 @@ op_read|READ|needed|5.6|files cannot be read, other threads cannot wake a core
 op_write|WRITE|needed|5.6|files cannot be written
 op_openat|OPENAT|needed|5.6|files cannot be opened
 op_fsync|FSYNC|needed|5.1|files cannot be synced
+op_renameat|RENAMEAT|needed|5.11|files cannot be renamed
+op_unlinkat|UNLINKAT|needed|5.11|files and directories cannot be removed
+op_mkdirat|MKDIRAT|needed|5.15|directories cannot be made
 op_close|CLOSE|needed|5.6|descriptors cannot be closed in order
 op_poll_add|POLL_ADD|needed|5.1|foreign descriptors cannot be waited for
 op_accept|ACCEPT|needed|5.5|listeners do not work

@@ -24,6 +24,8 @@ mod open;
 mod oracle;
 #[path = "ends/outside.rs"]
 mod outside;
+#[path = "ends/paths.rs"]
+mod paths;
 #[path = "ends/peer.rs"]
 mod peer;
 #[path = "ends/receive.rs"]
@@ -69,12 +71,17 @@ fn catalogue() -> Vec<Row> {
         Row::of::<send::CloseStream>(),
         Row::of::<files::ReadAt>(),
         Row::of::<files::WriteAt>(),
-        Row::of::<files::WriteFile>(),
+        Row::of::<files::WriteFile<false>>(),
+        Row::of::<files::WriteFile<true>>(),
         Row::of::<files::Sync<true>>(),
         Row::of::<files::Sync<false>>(),
         Row::of::<open::Open>(),
         Row::of::<open::Create>(),
         Row::of::<open::CloseFile>(),
+        Row::of::<paths::Changed<corering::fs::Rename>>(),
+        Row::of::<paths::Changed<corering::fs::Remove>>(),
+        Row::of::<paths::Changed<paths::RemoveDir>>(),
+        Row::of::<paths::Changed<corering::fs::CreateDir>>(),
         Row::of::<core::Nop>(),
         Row::of::<core::Sleep>(),
         Row::of::<core::CtrlC>(),

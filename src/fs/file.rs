@@ -19,6 +19,11 @@ use crate::io::waiters::{Place, Waiters};
 use crate::op::{self, Settle};
 use crate::ring::Fd;
 
+/// To the ring, the file's own position instead of an offset.
+const POSITION: u64 = u64::MAX;
+/// Refused as all offsets from 2⁶³ on (`EINVAL`), whereas the next one is [`POSITION`].
+const OFFSET_MAX: u64 = u64::MAX - 1;
+
 /// An open file.
 ///
 /// Reads and writes name their offset, so several may be in flight at once.
@@ -102,8 +107,8 @@ impl File {
     ///
     /// # Errors
     ///
-    /// `EBADF`: not opened for reading. `EINVAL`: `O_DIRECT` and not aligned. `EIO`.
-    /// `InvalidInput`: `buf` has no room.
+    /// `EBADF`: not opened for reading. `EINVAL`: `O_DIRECT` and not aligned, or an offset of 2⁶³
+    /// or more. `EISDIR`: it is a directory. `EIO`. `InvalidInput`: `buf` has no room.
     ///
     /// # Cancellation
     ///
@@ -118,7 +123,7 @@ impl File {
     /// [`pread(2)`](https://man7.org/linux/man-pages/man2/pread.2.html)
     #[doc(alias = "IORING_OP_READ")]
     pub fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> ReadAt<'_, B> {
-        ReadAt::new(self, buf, offset)
+        ReadAt::new(self, buf, offset.min(OFFSET_MAX))
     }
 
     /// Writes `buf` at `offset`: the number of bytes, which may be less than there are. `buf` comes
@@ -126,8 +131,8 @@ impl File {
     ///
     /// # Errors
     ///
-    /// `EBADF`: not opened for writing. `EINVAL`: `O_DIRECT` and not aligned. `ENOSPC`, `EDQUOT`,
-    /// `EFBIG`, `EIO`.
+    /// `EBADF`: not opened for writing. `EINVAL`: `O_DIRECT` and not aligned, or an offset of 2⁶³
+    /// or more. `ENOSPC`, `EDQUOT`, `EFBIG`, `EIO`.
     ///
     /// # Cancellation
     ///
@@ -142,7 +147,68 @@ impl File {
     /// [`pwrite(2)`](https://man7.org/linux/man-pages/man2/pwrite.2.html)
     #[doc(alias = "IORING_OP_WRITE")]
     pub fn write_at<B: IoBuf>(&self, buf: B, offset: u64) -> WriteAt<'_, B> {
-        WriteAt::new(self, buf, offset)
+        WriteAt::new(self, buf, offset.min(OFFSET_MAX))
+    }
+
+    /// Writes `buf` at the end of a file that was opened with [`OpenOptions::append`]: the number
+    /// of bytes, which may be less than there are. `buf` comes back in every case.
+    ///
+    /// The kernel finds the end and writes there in one step, so appends never overwrite each
+    /// other, whoever makes them. Several in flight are written in any order, and one that the
+    /// kernel does in two steps may have the bytes of another in between: await each before the
+    /// next where that matters.
+    ///
+    /// On a file that was not opened so, it writes at the file's own position, which begins at 0
+    /// and moves with each of these writes; several in flight may overwrite each other there.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_at`](File::write_at).
+    ///
+    /// # Cancellation
+    ///
+    /// Before the first poll nothing is written. After it the write runs to its end; see [`File`].
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_WRITE` at the offset −1, since 5.6.
+    ///
+    /// # Source
+    ///
+    /// [`open(2)`](https://man7.org/linux/man-pages/man2/open.2.html) on `O_APPEND`
+    ///
+    /// # Examples
+    ///
+    /// A record of a log, whole and on the disk:
+    ///
+    /// ```
+    /// use corering::buffers::IoBufExt;
+    /// use corering::fs::{File, OpenOptions};
+    ///
+    /// async fn log(file: &File, mut record: Vec<u8>) -> std::io::Result<()> {
+    ///     let mut written = 0;
+    ///     while written < record.len() {
+    ///         let (n, rest) = file.append(record.slice(written..)).await;
+    ///         record = rest.into_inner();
+    ///         written += n?;
+    ///     }
+    ///     file.sync_data().await
+    /// }
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("log");
+    /// # corering::Runtime::new()?.block_on(async {
+    /// let file = OpenOptions::new().append(true).create(true).open(&path).await?;
+    /// log(&file, b"first\n".to_vec()).await?;
+    /// log(&file, b"second\n".to_vec()).await?;
+    /// # assert_eq!(std::fs::read(&path)?, b"first\nsecond\n");
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    #[doc(alias = "O_APPEND")]
+    pub fn append<B: IoBuf>(&self, buf: B) -> WriteAt<'_, B> {
+        WriteAt::new(self, buf, POSITION)
     }
 
     /// Makes the file's bytes and its metadata durable.

@@ -1,16 +1,17 @@
-//! Files, read and written at offsets.
+//! Files, read and written at offsets or at their end, and the names that they have.
 //!
 //! # How it is done
 //!
 //! A [`File`] has no position: each read and write names its offset, so any number of them may be
 //! in flight at once. Reads of cached bytes are done in the system call that submits them; what has
 //! to wait for the disk goes on in the kernel, and the core does other things meanwhile. Buffered
-//! writes and syncs are done by worker threads of the kernel, at most four at a time for a runtime.
+//! writes, syncs and what is done to names are the work of worker threads of the kernel, at most
+//! four at a time for a runtime.
 //!
 //! A write or sync whose future is dropped runs to its end, and its error is not lost: the next
 //! sync or close of the file reports it.
 //!
-//! For what is not here yet, such as directories and metadata, call `std::fs` in
+//! For what is not here yet, such as the entries of a directory and links, call `std::fs` in
 //! [`spawn_blocking`](crate::task::spawn_blocking).
 //!
 //! # Examples
@@ -37,10 +38,13 @@
 //! # }
 //! ```
 
+mod asking;
 mod file;
 mod open_options;
 mod ops;
+mod paths;
 
 pub use self::file::File;
 pub use self::open_options::OpenOptions;
 pub use self::ops::{Open, ReadAt, Sync, WriteAt};
+pub use self::paths::{CreateDir, Remove, Rename, create_dir, remove_dir, remove_file, rename};

@@ -1,10 +1,9 @@
 //! How a file is opened.
 
-use std::ffi::CString;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::asking::c_string;
 use super::ops::Open;
 use crate::op;
 
@@ -29,6 +28,7 @@ use crate::op;
 pub struct OpenOptions {
     read: bool,
     write: bool,
+    append: bool,
     truncate: bool,
     create: bool,
     create_new: bool,
@@ -48,6 +48,7 @@ impl OpenOptions {
         OpenOptions {
             read: false,
             write: false,
+            append: false,
             truncate: false,
             create: false,
             create_new: false,
@@ -65,6 +66,17 @@ impl OpenOptions {
     /// Opens for writing.
     pub fn write(&mut self, on: bool) -> &mut Self {
         self.write = on;
+        self
+    }
+
+    /// Opens for writing at the end of the file, wherever that is by then: see [`File::append`].
+    ///
+    /// Every write goes there, also a [`File::write_at`]: Linux ignores its offset on such a file.
+    ///
+    /// [`File::append`]: super::File::append
+    /// [`File::write_at`]: super::File::write_at
+    pub fn append(&mut self, on: bool) -> &mut Self {
+        self.append = on;
         self
     }
 
@@ -125,24 +137,29 @@ impl OpenOptions {
 
     fn asked(&self, path: &Path) -> io::Result<op::Open> {
         Ok(op::Open {
-            path: CString::new(path.as_os_str().as_bytes())?,
+            path: c_string(path)?,
             flags: self.flags()?,
             mode: self.mode,
         })
     }
 
     fn flags(&self) -> io::Result<i32> {
-        let access = match (self.read, self.write) {
+        let write = self.write || self.append;
+        let access = match (self.read, write) {
             (true, false) => libc::O_RDONLY,
             (false, true) => libc::O_WRONLY,
             (true, true) => libc::O_RDWR,
             (false, false) => return Err(invalid("neither read nor write was asked for")),
         };
-        if !self.write && (self.truncate || self.create || self.create_new) {
+        if !write && (self.truncate || self.create || self.create_new) {
             return Err(invalid(
                 "a file is made or emptied only when it is opened for writing",
             ));
         }
+        if self.append && self.truncate && !self.create_new {
+            return Err(invalid("a file that is appended to is not emptied"));
+        }
+        let append = if self.append { libc::O_APPEND } else { 0 };
         let creation = match (self.create, self.create_new, self.truncate) {
             (_, true, _) => libc::O_CREAT | libc::O_EXCL,
             (true, _, true) => libc::O_CREAT | libc::O_TRUNC,
@@ -150,7 +167,7 @@ impl OpenOptions {
             (false, _, true) => libc::O_TRUNC,
             (false, _, false) => 0,
         };
-        Ok(access | creation | self.custom_flags & !libc::O_ACCMODE)
+        Ok(access | append | creation | self.custom_flags & !libc::O_ACCMODE)
     }
 }
 

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use corering_buffers::{BufResult, IoBuf, IoBufMut};
 
+use super::asking::Asking;
 use super::file::{File, Handle};
 use crate::driver::{Driver, Op, Submit};
 use crate::io::waiters::Place;
@@ -25,35 +26,21 @@ use crate::ring::Fd;
 /// Dropped, it cancels the open; a file that is opened all the same is closed. One that was made or
 /// emptied stays so.
 #[must_use = "futures do nothing unless polled"]
-pub struct Open(Opening);
-
-enum Opening {
-    /// Not polled yet, so it is not known where; or what cannot be asked of the kernel.
-    Unasked(io::Result<op::Open>),
-    Asked(Submit<op::Open>, Rc<Driver>),
-    Taken,
-}
+pub struct Open(Asking<op::Open>);
 
 impl Open {
     pub(super) fn new(open: io::Result<op::Open>) -> Open {
-        Open(Opening::Unasked(open))
+        Open(Asking::new(open))
     }
 
     fn poll_with(
         &mut self,
         poll: impl FnOnce(&mut Submit<op::Open>) -> Poll<io::Result<Fd>>,
     ) -> Poll<io::Result<File>> {
-        if let Opening::Unasked(_) = &self.0
-            && let Opening::Unasked(open) = mem::replace(&mut self.0, Opening::Taken)
-        {
-            let (open, driver) = (open?, Driver::current()?);
-            self.0 = Opening::Asked(open.submit(&driver), driver);
-        }
-        let Opening::Asked(submit, driver) = &mut self.0 else {
-            panic!("polled after completion");
-        };
-        let fd = ready!(poll(submit))?;
-        Poll::Ready(Ok(File::new(fd, Rc::clone(driver))))
+        self.0.poll_with(|submit, driver| {
+            let fd = ready!(poll(submit))?;
+            Poll::Ready(Ok(File::new(fd, Rc::clone(driver))))
+        })
     }
 }
 
@@ -142,7 +129,7 @@ impl<B: IoBufMut> Operation for ReadAt<'_, B> {
     }
 }
 
-/// The future of [`File::write_at`].
+/// The future of [`File::write_at`] and [`File::append`].
 ///
 /// # Cancellation
 ///

@@ -156,6 +156,13 @@ impl<'op> Sqe<'op> {
         self
     }
 
+    /// Lends a second path, in the place of the offset.
+    #[inline]
+    pub(crate) fn second_path(&mut self, path: &'op CStr) -> &mut Self {
+        self.raw.off = path.as_ptr().expose_provenance() as u64;
+        self
+    }
+
     /// The offset in a file, or another number that lives in its place.
     #[inline]
     pub(crate) fn offset(&mut self, offset: u64) -> &mut Self {

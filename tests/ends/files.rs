@@ -285,9 +285,11 @@ struct Disk {
 }
 
 impl Disk {
-    async fn new() -> Disk {
+    async fn new(append: bool) -> Disk {
         let folder = folder();
-        let file = File::create(folder.path().join("file")).await;
+        let mut options = OpenOptions::new();
+        options.write(true).append(append).create(true);
+        let file = options.open(folder.path().join("file")).await;
         Disk {
             file: RefCell::new(Some(Rc::new(file.expect("a file")))),
             folder,
@@ -303,13 +305,13 @@ impl Disk {
     }
 }
 
-/// `write_at` to a file on a disk.
-pub(crate) struct WriteFile {
+/// `write_at` to a file on a disk, or `append`.
+pub(crate) struct WriteFile<const APPEND: bool> {
     disk: Disk,
     in_flight: usize,
 }
 
-impl WriteFile {
+impl<const APPEND: bool> WriteFile<APPEND> {
     fn check(&self, end: &End) {
         let n = self.disk.bytes().len();
         let whole = match (&end.got, end.state) {
@@ -327,13 +329,13 @@ impl WriteFile {
     }
 }
 
-impl Scene for WriteFile {
-    const NAME: &'static str = "write_at, disk";
+impl<const APPEND: bool> Scene for WriteFile<APPEND> {
+    const NAME: &'static str = if APPEND { "append" } else { "write_at, disk" };
     const FILES: &'static [&'static str] = &["write.rs"];
 
     async fn set(_: State) -> Self {
         WriteFile {
-            disk: Disk::new().await,
+            disk: Disk::new(APPEND).await,
             in_flight: in_flight(),
         }
     }
@@ -345,7 +347,12 @@ impl Scene for WriteFile {
     fn begin(self: &Rc<Self>, how: Rc<How>) -> Attempt {
         let file = self.disk.file();
         Box::pin(async move {
-            let (n, buf) = how.end(file.write_at(message(), 0)).await;
+            let write = if APPEND {
+                file.append(message())
+            } else {
+                file.write_at(message(), 0)
+            };
+            let (n, buf) = how.end(write).await;
             assert!(buf == message(), "the buffer is back");
             Got::of(n, Got::Count)
         })
@@ -396,7 +403,7 @@ impl<const ALL: bool> Scene for Sync<ALL> {
     const FILES: &'static [&'static str] = &["fsync.rs"];
 
     async fn set(_: State) -> Self {
-        let disk = Disk::new().await;
+        let disk = Disk::new(false).await;
         let (n, _) = disk.file().write_at(message(), 0).await;
         assert_eq!(n.expect("it is written"), LEN);
         // So that the worker has little to do.

@@ -1,0 +1,285 @@
+//! Names: files and directories are renamed, removed and made; what a log needs of a disk.
+
+mod common;
+
+use std::fs as std_fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use corering::fs::{self, File, OpenOptions};
+use corering::io::Operation;
+use corering::runtime::stats;
+use futures_lite::future::{poll_once, zip};
+use futures_util::future::join_all;
+use tempfile::TempDir;
+
+use common::{asleep_once, errno, run, until};
+
+/// A folder on disk.
+fn folder() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder")
+}
+
+fn kind<T: std::fmt::Debug>(result: io::Result<T>) -> ErrorKind {
+    result.unwrap_err().kind()
+}
+
+async fn appendable(path: &Path) -> File {
+    let mut options = OpenOptions::new();
+    let open = options.append(true).create(true).open(path);
+    open.await.expect("a file")
+}
+
+#[test]
+fn a_rename_replaces_what_was_there() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    std_fs::write(at("old"), "old").unwrap();
+    std_fs::write(at("new"), "new").unwrap();
+    run(async {
+        fs::rename(at("new"), at("old")).await.unwrap();
+        assert_eq!(std_fs::read(at("old")).unwrap(), b"new");
+        assert!(!at("new").exists());
+        fs::rename(at("old"), at("fresh")).await.unwrap();
+        assert_eq!(std_fs::read(at("fresh")).unwrap(), b"new");
+        assert!(!at("old").exists());
+    });
+}
+
+#[test]
+fn a_rename_that_is_refused_changes_nothing() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    std_fs::write(at("file"), "kept").unwrap();
+    std_fs::create_dir(at("folder")).unwrap();
+    std_fs::write(at("folder").join("inside"), "").unwrap();
+    std_fs::create_dir(at("other")).unwrap();
+    run(async {
+        let rename = async |from: &str, to: &str| fs::rename(at(from), at(to)).await;
+        assert_eq!(errno(rename("none", "file").await), libc::ENOENT);
+        assert_eq!(errno(rename("file", "none/below").await), libc::ENOENT);
+        assert_eq!(errno(rename("file", "folder").await), libc::EISDIR);
+        assert_eq!(errno(rename("folder", "file").await), libc::ENOTDIR);
+        assert_eq!(errno(rename("other", "folder").await), libc::ENOTEMPTY);
+        assert_eq!(errno(rename("folder", "folder/in").await), libc::EINVAL);
+        assert_eq!(kind(rename("file", "a\0b").await), ErrorKind::InvalidInput);
+        assert_eq!(kind(rename("a\0b", "file").await), ErrorKind::InvalidInput);
+    });
+    assert_eq!(std_fs::read(at("file")).unwrap(), b"kept");
+    assert!(at("folder").join("inside").exists());
+}
+
+#[test]
+fn directories_are_made_and_removed_when_they_are_empty() {
+    let folder = folder();
+    let path = folder.path().join("folder");
+    let inside = path.join("inside");
+    run(async {
+        fs::create_dir(&path).await.unwrap();
+        std_fs::create_dir(&inside).unwrap();
+        let mode = |path: &Path| std_fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&path), mode(&inside), "as that of std");
+        std_fs::remove_dir(&inside).unwrap();
+        assert_eq!(kind(fs::create_dir(&path).await), ErrorKind::AlreadyExists);
+        let below_none = folder.path().join("none/below");
+        assert_eq!(kind(fs::create_dir(below_none).await), ErrorKind::NotFound);
+        std_fs::write(&inside, "").unwrap();
+        assert_eq!(errno(fs::remove_dir(&path).await), libc::ENOTEMPTY);
+        assert_eq!(errno(fs::remove_dir(&inside).await), libc::ENOTDIR);
+        assert_eq!(errno(fs::remove_file(&path).await), libc::EISDIR);
+        fs::remove_file(&inside).await.unwrap();
+        assert_eq!(kind(fs::remove_file(&inside).await), ErrorKind::NotFound);
+        fs::remove_dir(&path).await.unwrap();
+        assert!(!path.exists());
+        assert_eq!(kind(fs::remove_dir(&path).await), ErrorKind::NotFound);
+        assert_eq!(kind(fs::remove_dir("a\0b").await), ErrorKind::InvalidInput);
+        assert_eq!(kind(fs::create_dir("a\0b").await), ErrorKind::InvalidInput);
+    });
+}
+
+#[test]
+fn a_removed_file_is_there_for_who_has_it_open() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    std_fs::write(&path, "still there").unwrap();
+    run(async {
+        let file = File::open(&path).await.unwrap();
+        fs::remove_file(&path).await.unwrap();
+        let (n, buf) = file.read_at(Vec::with_capacity(64), 0).await;
+        assert_eq!((n.unwrap(), &buf[..]), (11, &b"still there"[..]));
+    });
+}
+
+/// Submits what `begin` makes, drops it, and waits until nobody has it any more.
+async fn drop_in_flight<F: Operation>(begin: impl FnOnce() -> F) {
+    asleep_once().await;
+    let in_flight = || stats().unwrap().in_flight;
+    let before = in_flight();
+    let mut operation = begin();
+    assert!(poll_once(&mut operation).await.is_none());
+    drop(operation);
+    until("it has ended", || in_flight() == before).await;
+}
+
+#[test]
+fn a_dropped_change_of_names_has_happened_or_not() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    run(async {
+        for _ in 0..20 {
+            std_fs::write(at("from"), "bytes").unwrap();
+            // The paths are gone with the call: what was lent is a copy that the ring keeps.
+            drop_in_flight(|| fs::rename(at("from"), at("to"))).await;
+            assert_ne!(at("from").exists(), at("to").exists());
+            let left = if at("to").exists() { "to" } else { "from" };
+            assert_eq!(std_fs::read(at(left)).unwrap(), b"bytes");
+            drop_in_flight(|| fs::remove_file(at(left))).await;
+            drop_in_flight(|| fs::create_dir(at("folder"))).await;
+            drop_in_flight(|| fs::remove_dir(at("folder"))).await;
+            for name in ["from", "to"].map(at) {
+                let _ = std_fs::remove_file(name);
+            }
+            let _ = std_fs::remove_dir(at("folder"));
+        }
+        assert_eq!(std_fs::read_dir(folder.path()).unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn what_is_dropped_before_its_first_poll_does_nothing() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    std_fs::write(at("file"), "").unwrap();
+    run(async {
+        drop(fs::rename(at("file"), at("other")));
+        drop(fs::remove_file(at("file")));
+        drop(fs::create_dir(at("folder")));
+        let cancelled = fs::remove_file(at("file")).cancel().await;
+        assert_eq!(errno(cancelled), libc::ECANCELED);
+        asleep_once().await;
+    });
+    assert!(at("file").exists() && !at("other").exists() && !at("folder").exists());
+}
+
+#[test]
+fn nothing_is_asked_outside_of_a_runtime() {
+    let folder = folder();
+    let path = folder.path().join("folder");
+    let polled = futures_lite::future::block_on(poll_once(fs::create_dir(&path)));
+    assert_eq!(kind(polled.unwrap()), ErrorKind::NotConnected);
+    assert!(!path.exists());
+}
+
+#[test]
+fn an_append_goes_to_the_end_wherever_that_is_by_then() {
+    let folder = folder();
+    let path = folder.path().join("log");
+    run(async {
+        let (one, other) = zip(appendable(&path), appendable(&path)).await;
+        assert_eq!(one.append("first ").await.0.unwrap(), 6);
+        let (n, buf) = other.append(b"second ".to_vec()).await;
+        assert_eq!((n.unwrap(), &buf[..]), (7, &b"second "[..]));
+        assert_eq!(one.append("third ").await.0.unwrap(), 6);
+        // As on any such file, an offset changes nothing.
+        assert_eq!(one.write_at("fourth", 2).await.0.unwrap(), 6);
+        one.sync_data().await.unwrap();
+    });
+    assert_eq!(std_fs::read(&path).unwrap(), b"first second third fourth");
+}
+
+#[test]
+fn appends_in_flight_at_once_do_not_overwrite_each_other() {
+    let folder = folder();
+    let path = folder.path().join("log");
+    const LEN: usize = 1000;
+    run(async {
+        let (one, other) = zip(appendable(&path), appendable(&path)).await;
+        let files = [&one, &other];
+        let appends = (0..100).map(|n| files[usize::from(n % 2)].append(vec![n; LEN]));
+        for (n, _) in join_all(appends).await {
+            assert_eq!(n.unwrap(), LEN);
+        }
+    });
+    // Where they stand is not said: a file system may take one in two pieces.
+    let mut counts = [0; 256];
+    for byte in std_fs::read(&path).unwrap() {
+        counts[usize::from(byte)] += 1;
+    }
+    assert!(counts[..100].iter().all(|count| *count == LEN));
+    assert_eq!(counts.iter().sum::<usize>(), 100 * LEN);
+}
+
+#[test]
+fn an_append_to_a_file_not_opened_for_it_goes_to_its_position() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    std_fs::write(&path, "0123456789").unwrap();
+    run(async {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).open(&path).await.unwrap();
+        assert_eq!(file.append("ab").await.0.unwrap(), 2);
+        // At an offset: it does not move the position.
+        assert_eq!(file.write_at("X", 9).await.0.unwrap(), 1);
+        assert_eq!(file.append("cd").await.0.unwrap(), 2);
+    });
+    assert_eq!(std_fs::read(&path).unwrap(), b"abcd45678X");
+}
+
+#[test]
+fn no_offset_means_the_position() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    std_fs::write(&path, "0123").unwrap();
+    run(async {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).open(&path).await.unwrap();
+        for offset in [1 << 63, u64::MAX - 1, u64::MAX] {
+            assert_eq!(errno(file.write_at("x", offset).await.0), libc::EINVAL);
+            let (n, _) = file.read_at(vec![0; 4], offset).await;
+            assert_eq!(errno(n), libc::EINVAL);
+        }
+    });
+    assert_eq!(std_fs::read(&path).unwrap(), b"0123");
+}
+
+#[test]
+fn a_dropped_append_runs_to_its_end() {
+    let folder = folder();
+    let path = folder.path().join("log");
+    run(async {
+        let file = appendable(&path).await;
+        drop(file.append("never polled"));
+        let mut append = file.append("dropped");
+        assert!(poll_once(&mut append).await.is_none());
+        drop(append);
+        file.sync_data().await.unwrap();
+        assert_eq!(std_fs::read(&path).unwrap(), b"dropped");
+    });
+}
+
+#[test]
+fn options_of_an_append_are_those_of_std() {
+    let folder = folder();
+    let at = |name: &str| -> PathBuf { folder.path().join(name) };
+    std_fs::write(at("log"), "kept ").unwrap();
+    run(async {
+        let mut options = OpenOptions::new();
+        options.append(true).truncate(true);
+        let emptied = options.open(at("log")).await;
+        assert_eq!(kind(emptied), ErrorKind::InvalidInput);
+        options.create_new(true);
+        options.open(at("new")).await.unwrap();
+        let mut options = OpenOptions::new();
+        options.append(true);
+        assert_eq!(kind(options.open(at("none")).await), ErrorKind::NotFound);
+        let file = options.open(at("log")).await.unwrap();
+        let (n, _) = file.read_at(vec![0; 8], 0).await;
+        assert_eq!(errno(n), libc::EBADF, "write only");
+        options.read(true);
+        let file = options.open(at("log")).await.unwrap();
+        file.append("and more").await.0.unwrap();
+        let (n, buf) = file.read_at(Vec::with_capacity(64), 0).await;
+        assert_eq!((n.unwrap(), &buf[..]), (13, &b"kept and more"[..]));
+    });
+}
