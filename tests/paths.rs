@@ -99,6 +99,32 @@ fn directories_are_made_and_removed_when_they_are_empty() {
 }
 
 #[test]
+fn a_directory_is_opened_and_synced_like_a_file() {
+    let folder = folder();
+    let (new, path) = (folder.path().join("new"), folder.path().join("file"));
+    run(async {
+        let file = File::create(&new).await.unwrap();
+        file.write_at("bytes", 0).await.0.unwrap();
+        file.sync_all().await.unwrap();
+        fs::rename(&new, &path).await.unwrap();
+        let directory = File::open(folder.path()).await.unwrap();
+        directory.sync_all().await.unwrap();
+        directory.sync_data().await.unwrap();
+        let (n, _) = directory.read_at(vec![0; 8], 0).await;
+        assert_eq!(errno(n), libc::EISDIR);
+        assert_eq!(errno(directory.write_at("x", 0).await.0), libc::EBADF);
+        directory.close().await.unwrap();
+        // A sync that does nothing would also say so of what has no disk below it.
+        let unsynced = File::open("/dev/null").await.unwrap().sync_all().await;
+        assert_eq!(errno(unsynced), libc::EINVAL);
+        let mut options = OpenOptions::new();
+        let written = options.write(true).open(folder.path()).await;
+        assert_eq!(errno(written), libc::EISDIR);
+    });
+    assert_eq!(std_fs::read(&path).unwrap(), b"bytes");
+}
+
+#[test]
 fn a_removed_file_is_there_for_who_has_it_open() {
     let folder = folder();
     let path = folder.path().join("file");

@@ -80,7 +80,7 @@ impl File {
         File { handle, driver }
     }
 
-    /// Opens a file for reading.
+    /// Opens a file for reading, or a directory to sync it: see [`sync_all`](File::sync_all).
     ///
     /// # Errors
     ///
@@ -211,11 +211,13 @@ impl File {
         WriteAt::new(self, buf, POSITION)
     }
 
-    /// Makes the file's bytes and its metadata durable.
+    /// Makes the file's bytes and its metadata durable. Its name is no part of these: that belongs
+    /// to its directory, which is opened and synced like a file.
     ///
     /// # Errors
     ///
-    /// `EIO`, `ENOSPC`, `EDQUOT`: something was not written. The error of a write that was dropped.
+    /// `EIO`, `ENOSPC`, `EDQUOT`: something was not written. `EINVAL`: this is nothing that can be
+    /// synced, such as a pipe. The error of a write that was dropped.
     ///
     /// # Cancellation
     ///
@@ -228,6 +230,34 @@ impl File {
     /// # Source
     ///
     /// [`fsync(2)`](https://man7.org/linux/man-pages/man2/fsync.2.html)
+    ///
+    /// # Examples
+    ///
+    /// A file that is there after a crash, whole and under its name, once this has returned:
+    ///
+    /// ```
+    /// use corering::fs::{self, File};
+    /// use std::path::Path;
+    ///
+    /// async fn publish(directory: &Path, bytes: Vec<u8>) -> std::io::Result<()> {
+    ///     let (new, path) = (directory.join("new"), directory.join("snapshot"));
+    ///     let file = File::create(&new).await?;
+    ///     let len = bytes.len();
+    ///     let (n, _) = file.write_at(bytes, 0).await;
+    ///     assert_eq!(n?, len, "this short example does not go on");
+    ///     file.sync_all().await?; // the bytes
+    ///     fs::rename(&new, &path).await?;
+    ///     File::open(directory).await?.sync_all().await // the name
+    /// }
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # corering::Runtime::new()?.block_on(async {
+    /// publish(dir.path(), b"state".to_vec()).await?;
+    /// # assert_eq!(std::fs::read(dir.path().join("snapshot"))?, b"state");
+    /// # Ok(()) })
+    /// # }
+    /// ```
     #[doc(alias = "IORING_OP_FSYNC")]
     pub fn sync_all(&self) -> Sync<'_> {
         Sync::new(self, false)
