@@ -187,3 +187,21 @@ pub(super) fn close(fd: RawFd) {
     // SAFETY: only an `Fd` calls this, with the number that it owned, at its end.
     unsafe { libc::close(fd) };
 }
+
+impl Fd {
+    /// Cuts a file, or makes it longer. Waits for the disk if it has to: the ring's own opcode does
+    /// not, where there is one.
+    pub(crate) fn ftruncate(&self, len: u64) -> io::Result<()> {
+        loop {
+            // SAFETY: ftruncate takes no pointer. A length that is too large is negative here,
+            // which it refuses.
+            if unsafe { libc::ftruncate64(self.raw(), len.cast_signed()) } == 0 {
+                return Ok(());
+            }
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+    }
+}
