@@ -49,6 +49,7 @@ op_read|READ|needed|5.6|files cannot be read, other threads cannot wake a core
 op_write|WRITE|needed|5.6|files cannot be written
 op_openat|OPENAT|needed|5.6|files cannot be opened
 op_fsync|FSYNC|needed|5.1|files cannot be synced
+op_statx|STATX|needed|5.6|metadata cannot be read
 op_renameat|RENAMEAT|needed|5.11|files cannot be renamed
 op_unlinkat|UNLINKAT|needed|5.11|files and directories cannot be removed
 op_mkdirat|MKDIRAT|needed|5.15|directories cannot be made
@@ -61,6 +62,7 @@ op_send|SEND|needed|5.6|streams do not work
 op_sendmsg|SENDMSG|needed|5.3|write_vectored does not work
 op_async_cancel|ASYNC_CANCEL|needed|5.5|operations cannot be cancelled
 op_msg_ring|MSG_RING|needed|5.18|cores cannot wake each other
+op_ftruncate|FTRUNCATE|optional|6.9|a core waits while it sets the length of a file
 op_send_zc|SEND_ZC|optional|6.0|large sends are copied
 pbuf_ring_inc|incremental buffer rings|optional|6.12|a short message takes a whole buffer
 no_sqarray|SETUP_NO_SQARRAY|optional|6.6|up to 20 ns an operation

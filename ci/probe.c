@@ -47,9 +47,9 @@ struct buffer_ring { uint64_t addr; uint32_t entries; uint16_t group, flags; uin
 
 static const struct { uint8_t code; const char *key; } OPCODES[] = {
     {0, "nop"}, {3, "fsync"}, {6, "poll_add"}, {9, "sendmsg"}, {13, "accept"},
-    {14, "async_cancel"}, {16, "connect"}, {18, "openat"}, {19, "close"}, {22, "read"},
-    {23, "write"}, {26, "send"}, {27, "recv"}, {35, "renameat"}, {36, "unlinkat"},
-    {37, "mkdirat"}, {40, "msg_ring"}, {47, "send_zc"},
+    {14, "async_cancel"}, {16, "connect"}, {18, "openat"}, {19, "close"}, {21, "statx"},
+    {22, "read"}, {23, "write"}, {26, "send"}, {27, "recv"}, {35, "renameat"}, {36, "unlinkat"},
+    {37, "mkdirat"}, {40, "msg_ring"}, {47, "send_zc"}, {55, "ftruncate"},
 };
 
 static const char *errno_name(int error)

@@ -103,7 +103,7 @@
 //! | `write_all`, `write_at`, `sync_data`, … | before its turn: nothing happens; after: it runs to its end, and an error is reported later |
 //! | `connect`, `open` | cancelled; what comes about all the same is closed |
 //! | `rename`, `remove_file`, `create_dir`, … | cancelled; what has happened all the same stays so |
-//! | `read_at`, `sleep`, `ctrl_c` | cancelled; nothing is lost |
+//! | `read_at`, `metadata`, `sleep`, `ctrl_c` | cancelled; nothing is lost |
 //! | `JoinHandle`, `spawn_blocking` | detached: they run to their end |
 //!
 //! Each method says so under *Cancellation*. What is lost is what you let go of yourself: dropping

@@ -18,6 +18,8 @@ mod core;
 mod files;
 #[path = "ends/inside.rs"]
 mod inside;
+#[path = "ends/metadata.rs"]
+mod metadata;
 #[path = "ends/open.rs"]
 mod open;
 #[path = "ends/oracle.rs"]
@@ -73,6 +75,9 @@ fn catalogue() -> Vec<Row> {
         Row::of::<files::WriteAt>(),
         Row::of::<files::WriteFile<false>>(),
         Row::of::<files::WriteFile<true>>(),
+        Row::of::<metadata::SetLen>(),
+        Row::of::<metadata::OfFile>(),
+        Row::of::<metadata::OfPath>(),
         Row::of::<files::Sync<true>>(),
         Row::of::<files::Sync<false>>(),
         Row::of::<open::Open>(),

@@ -1,11 +1,13 @@
-//! Names: files and directories are renamed, removed and made; what a log needs of a disk.
+//! Names, lengths and ends of files: what a log needs of a disk besides reads and writes.
 
 mod common;
 
-use std::fs as std_fs;
+use std::fs::{self as std_fs, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use corering::fs::{self, File, OpenOptions};
 use corering::io::Operation;
@@ -307,5 +309,108 @@ fn options_of_an_append_are_those_of_std() {
         file.append("and more").await.0.unwrap();
         let (n, buf) = file.read_at(Vec::with_capacity(64), 0).await;
         assert_eq!((n.unwrap(), &buf[..]), (13, &b"kept and more"[..]));
+    });
+}
+
+#[test]
+fn metadata_is_that_of_std() {
+    let folder = folder();
+    let file = folder.path().join("file");
+    std_fs::write(&file, vec![1; 12_345]).unwrap();
+    std_fs::set_permissions(&file, Permissions::from_mode(0o4750)).unwrap();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let long_ago = UNIX_EPOCH - Duration::from_millis(1500);
+    let opened = std_fs::File::options().write(true).open(&file).unwrap();
+    opened.set_modified(long_ago).unwrap();
+    let device = PathBuf::from("/dev/null");
+    run(async {
+        for path in [&file, &link, &folder.path().to_path_buf(), &device] {
+            let expected = std_fs::metadata(path).unwrap();
+            let by_path = fs::metadata(path).await.unwrap();
+            let by_file = File::open(path).await.unwrap().metadata().await.unwrap();
+            for found in [by_path, by_file] {
+                assert_eq!(found.len(), expected.len());
+                assert_eq!(found.is_file(), expected.is_file());
+                assert_eq!(found.is_dir(), expected.is_dir());
+                assert_eq!(found.mode(), expected.permissions().mode());
+                assert_eq!(found.modified(), expected.modified().unwrap());
+            }
+        }
+        assert_eq!(fs::metadata(&file).await.unwrap().modified(), long_ago);
+        let socket = folder.path().join("socket");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let found = fs::metadata(&socket).await.unwrap();
+        assert!(!found.is_file() && !found.is_dir());
+        let none = fs::metadata(folder.path().join("none")).await;
+        assert_eq!(kind(none), ErrorKind::NotFound);
+        let below = fs::metadata(file.join("below")).await;
+        assert_eq!(kind(below), ErrorKind::NotADirectory);
+        assert_eq!(kind(fs::metadata("a\0b").await), ErrorKind::InvalidInput);
+    });
+}
+
+#[test]
+fn metadata_follows_what_is_done_to_the_file() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    run(async {
+        let file = File::create(&path).await.unwrap();
+        let len = async || file.metadata().await.unwrap().len();
+        assert_eq!(len().await, 0);
+        file.write_at("0123456789", 0).await.0.unwrap();
+        assert_eq!(len().await, 10);
+        file.set_len(4).await.unwrap();
+        assert_eq!(len().await, 4);
+        // No name is needed for it.
+        fs::remove_file(&path).await.unwrap();
+        file.set_len(1 << 20).await.unwrap();
+        assert_eq!(len().await, 1 << 20);
+        drop_in_flight(|| file.metadata()).await;
+    });
+}
+
+#[test]
+fn a_file_is_cut_or_gets_zeros_at_its_end() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    run(async {
+        let file = File::create(&path).await.unwrap();
+        file.write_at("0123456789", 0).await.0.unwrap();
+        file.set_len(4).await.unwrap();
+        assert_eq!(std_fs::read(&path).unwrap(), b"0123");
+        file.set_len(7).await.unwrap();
+        assert_eq!(std_fs::read(&path).unwrap(), b"0123\0\0\0");
+        for len in [1 << 63, u64::MAX] {
+            assert_eq!(errno(file.set_len(len).await), libc::EINVAL);
+        }
+        let read = File::open(&path).await.unwrap();
+        let refused = errno(read.set_len(1).await);
+        assert!([libc::EINVAL, libc::EBADF].contains(&refused), "{refused}");
+        // An error that was reported is not reported again.
+        read.sync_all().await.unwrap();
+        assert_eq!(std_fs::read(&path).unwrap(), b"0123\0\0\0");
+    });
+}
+
+#[test]
+fn a_dropped_set_len_runs_to_its_end_and_its_error_is_kept() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    std_fs::write(&path, "0123456789").unwrap();
+    run(async {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).open(&path).await.unwrap();
+        drop(file.set_len(1));
+        let mut set = file.set_len(4);
+        assert!(poll_once(&mut set).await.is_none());
+        drop(set);
+        file.sync_all().await.unwrap();
+        assert_eq!(std_fs::read(&path).unwrap(), b"0123");
+        let mut set = file.set_len(u64::MAX);
+        assert!(poll_once(&mut set).await.is_none());
+        drop(set);
+        assert_eq!(errno(file.sync_all().await), libc::EINVAL);
+        file.sync_all().await.unwrap();
     });
 }

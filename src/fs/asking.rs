@@ -1,4 +1,4 @@
-//! What is asked of the kernel by a path, not through an open file.
+//! What is asked of the kernel by a path, without an open file.
 //!
 //! Where it is submitted is known when it is first polled: to the runtime that runs there.
 
@@ -24,6 +24,11 @@ pub(super) enum Asking<T: Op> {
 impl<T: Op> Asking<T> {
     pub(super) fn new(op: io::Result<T>) -> Asking<T> {
         Asking::Unasked(op)
+    }
+
+    /// One that belongs to a file is submitted where that is.
+    pub(super) fn of_file(op: T, driver: &Rc<Driver>) -> Asking<T> {
+        Asking::Asked(op.submit(driver), Rc::clone(driver))
     }
 
     /// Polls the op with `poll`, which is to end it or not.

@@ -13,7 +13,8 @@ use std::task::{Context, Poll};
 use corering_buffers::{IoBuf, IoBufMut};
 
 use super::OpenOptions;
-use super::ops::{Open, ReadAt, Sync, WriteAt};
+use super::metadata::ReadMetadata;
+use super::ops::{Open, ReadAt, SetLen, Sync, WriteAt};
 use crate::driver::{Driver, Op};
 use crate::io::waiters::{Place, Waiters};
 use crate::op::{self, Settle};
@@ -30,9 +31,10 @@ const OFFSET_MAX: u64 = u64::MAX - 1;
 ///
 /// # Cancellation
 ///
-/// A write or sync whose future is dropped runs to its end. Its error is kept and reported by the
-/// next [`sync_all`](File::sync_all), [`sync_data`](File::sync_data) or [`close`](File::close),
-/// which also wait for such writes. Dropping the file closes it when the last of them has ended.
+/// A write, sync or `set_len` whose future is dropped runs to its end. Its error is kept and
+/// reported by the next [`sync_all`](File::sync_all), [`sync_data`](File::sync_data) or
+/// [`close`](File::close), which also wait for what was dropped. Dropping the file closes it when
+/// the last of these has ended.
 ///
 /// # Examples
 ///
@@ -274,6 +276,93 @@ impl File {
     /// As [`sync_all`](File::sync_all).
     pub fn sync_data(&self) -> Sync<'_> {
         Sync::new(self, true)
+    }
+
+    /// Cuts the file to `len` bytes, or makes it that long: what is added reads as zeros and takes
+    /// no room on the disk.
+    ///
+    /// Its order among writes in flight is not said.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`, `EINVAL`: not opened for writing. `EINVAL`: no regular file, or a length of 2⁶³ or
+    /// more. `EFBIG`: longer than files may be here. `EPERM`: it is append-only or immutable.
+    /// `ETXTBSY`: it is a program that runs. `ENOSPC`, `EDQUOT`, `EIO`.
+    ///
+    /// # Cancellation
+    ///
+    /// Before the first poll nothing happens. After it the length is set all the same, as by a
+    /// write; see [`File`].
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_FTRUNCATE`, since 6.9. Before that it is a plain system call, for which the core
+    /// waits: short, unless a large file is cut.
+    ///
+    /// # Source
+    ///
+    /// [`ftruncate(2)`](https://man7.org/linux/man-pages/man2/ftruncate.2.html)
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering::fs::File;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("log");
+    /// # corering::Runtime::new()?.block_on(async {
+    /// let log = File::create(&path).await?;
+    /// log.write_at("whole record, half a rec", 0).await.0?;
+    /// log.set_len(14).await?;
+    /// # assert_eq!(std::fs::read(&path)?, b"whole record, ");
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    #[doc(alias = "IORING_OP_FTRUNCATE")]
+    #[doc(alias = "truncate")]
+    pub fn set_len(&self, len: u64) -> SetLen<'_> {
+        SetLen::new(self, len)
+    }
+
+    /// What is known of the file besides its bytes: its length, kind, permissions, and when it was
+    /// last written to.
+    ///
+    /// # Errors
+    ///
+    /// `EIO`, `ENOMEM`; `ESTALE` and others from a file system on a network.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future cancels it; nothing is lost.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_STATX`, since 5.6.
+    ///
+    /// # Source
+    ///
+    /// [`statx(2)`](https://man7.org/linux/man-pages/man2/statx.2.html)
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering::fs::File;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("table");
+    /// # std::fs::write(&path, "key=value")?;
+    /// # corering::Runtime::new()?.block_on(async {
+    /// let metadata = File::open(&path).await?.metadata().await?;
+    /// assert_eq!(metadata.len(), 9);
+    /// assert!(metadata.is_file());
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    #[doc(alias = "IORING_OP_STATX")]
+    pub fn metadata(&self) -> ReadMetadata<'_> {
+        ReadMetadata::of_file(self)
     }
 
     /// What an operation on it holds, and where it is submitted.

@@ -8,8 +8,8 @@
 //! writes, syncs and what is done to names are the work of worker threads of the kernel, at most
 //! four at a time for a runtime.
 //!
-//! A write or sync whose future is dropped runs to its end, and its error is not lost: the next
-//! sync or close of the file reports it.
+//! A write, sync or `set_len` whose future is dropped runs to its end, and its error is not lost:
+//! the next sync or close of the file reports it.
 //!
 //! For what is not here yet, such as the entries of a directory and links, call `std::fs` in
 //! [`spawn_blocking`](crate::task::spawn_blocking).
@@ -40,11 +40,15 @@
 
 mod asking;
 mod file;
+mod metadata;
 mod open_options;
 mod ops;
 mod paths;
+#[cfg(test)]
+mod tests;
 
 pub use self::file::File;
+pub use self::metadata::{Metadata, ReadMetadata, metadata};
 pub use self::open_options::OpenOptions;
-pub use self::ops::{Open, ReadAt, Sync, WriteAt};
+pub use self::ops::{Open, ReadAt, SetLen, Sync, WriteAt};
 pub use self::paths::{CreateDir, Remove, Rename, create_dir, remove_dir, remove_file, rename};

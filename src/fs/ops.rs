@@ -172,6 +172,47 @@ impl<B: IoBuf> Operation for WriteAt<'_, B> {
     }
 }
 
+/// The future of [`File::set_len`].
+///
+/// # Cancellation
+///
+/// Dropped before its first poll, it changes nothing. Dropped later, it runs to its end, and an
+/// error is reported by the next sync or `close`.
+#[must_use = "futures do nothing unless polled"]
+pub struct SetLen<'a> {
+    set: Committed<op::Ftruncate<Handle>>,
+    _file: &'a File,
+}
+
+impl<'a> SetLen<'a> {
+    pub(super) fn new(of: &'a File, len: u64) -> Self {
+        let (file, driver) = of.parts();
+        let set = op::Ftruncate { file, len };
+        SetLen {
+            set: Committed::new(set, of.parts().0, driver),
+            _file: of,
+        }
+    }
+}
+
+impl Future for SetLen<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.set.poll_with(|submit| Pin::new(submit).poll(cx))
+    }
+}
+
+impl Sealed for SetLen<'_> {}
+
+impl Operation for SetLen<'_> {
+    type Outcome = Self::Output;
+
+    fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<Self::Outcome> {
+        self.set.poll_with(|submit| submit.poll_cancel(cx))
+    }
+}
+
 /// The future of [`File::sync_all`] and [`File::sync_data`].
 ///
 /// # Cancellation
@@ -264,7 +305,7 @@ impl Drop for Sync<'_> {
     }
 }
 
-/// A write or a sync, which its file counts if it is dropped in flight.
+/// What runs to its end: its file counts it if it is dropped in flight.
 struct Committed<T: Op> {
     submit: Submit<T>,
     handle: Rc<Handle>,
@@ -314,6 +355,12 @@ impl<B: IoBufMut> fmt::Debug for ReadAt<'_, B> {
 impl<B: IoBuf> fmt::Debug for WriteAt<'_, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WriteAt").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SetLen<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetLen").finish_non_exhaustive()
     }
 }
 

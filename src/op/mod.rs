@@ -13,6 +13,7 @@ mod accept_multi;
 mod close;
 mod connect;
 mod fsync;
+mod ftruncate;
 mod kick;
 mod mkdir;
 #[allow(dead_code, reason = "one core alone has nobody to tell")]
@@ -28,6 +29,7 @@ mod rename;
 mod send;
 mod send_vectored;
 mod send_zc;
+mod statx;
 mod unlink;
 mod write;
 
@@ -43,6 +45,7 @@ pub(crate) use self::accept_multi::AcceptMulti;
 pub(crate) use self::close::Close;
 pub(crate) use self::connect::Connect;
 pub(crate) use self::fsync::Fsync;
+pub(crate) use self::ftruncate::Ftruncate;
 pub(crate) use self::kick::Kick;
 pub(crate) use self::mkdir::Mkdir;
 #[allow(unused_imports, reason = "one core alone has nobody to tell")]
@@ -58,6 +61,7 @@ pub(crate) use self::rename::Rename;
 pub(crate) use self::send::Send;
 pub(crate) use self::send_vectored::SendVectored;
 pub(crate) use self::send_zc::SendZc;
+pub(crate) use self::statx::{Stat, Statx, Target};
 pub(crate) use self::unlink::Unlink;
 pub(crate) use self::write::Write;
 use crate::driver::{Item, Op};

@@ -163,6 +163,13 @@ impl<'op> Sqe<'op> {
         self
     }
 
+    /// Lends a second value, in the place of the offset, that the kernel writes.
+    #[inline]
+    pub(crate) fn second_address_mut<T: ?Sized>(&mut self, value: &'op mut T) -> &mut Self {
+        self.raw.off = (&raw mut *value).expose_provenance() as u64;
+        self
+    }
+
     /// The offset in a file, or another number that lives in its place.
     #[inline]
     pub(crate) fn offset(&mut self, offset: u64) -> &mut Self {

@@ -41,6 +41,16 @@ fn a_path_of_its_own<'op>(_: &'op mut Op, sqe: &mut Sqe<'op>) {
     sqe.path(&path);
 }
 
+fn a_second_path_of_its_own<'op>(_: &'op mut Op, sqe: &mut Sqe<'op>) {
+    let path = CString::default();
+    sqe.second_path(&path);
+}
+
+fn a_second_local<'op>(_: &'op mut Op, sqe: &mut Sqe<'op>) {
+    let mut local = 7_u64;
+    sqe.second_address_mut(&mut local);
+}
+
 fn a_clone_of_what_it_owns<'op>(op: &'op mut Op, sqe: &mut Sqe<'op>) {
     let fd = Rc::clone(&op.fd);
     sqe.fd(&fd);

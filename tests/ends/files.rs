@@ -22,13 +22,13 @@ use crate::cell::{Attempt, Course, End, Got, How, Scene, State, Way, in_flight};
 use crate::common::pattern;
 use crate::peer::stuff;
 
-const LEN: usize = 3_000;
+pub(crate) const LEN: usize = 3_000;
 
 pub(crate) fn folder() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder")
 }
 
-fn message() -> Vec<u8> {
+pub(crate) fn message() -> Vec<u8> {
     pattern(4, LEN)
 }
 
@@ -279,13 +279,13 @@ impl Scene for WriteAt {
 }
 
 /// A file on a disk.
-struct Disk {
-    file: RefCell<Option<Rc<File>>>,
-    folder: TempDir,
+pub(crate) struct Disk {
+    pub(crate) file: RefCell<Option<Rc<File>>>,
+    pub(crate) folder: TempDir,
 }
 
 impl Disk {
-    async fn new(append: bool) -> Disk {
+    pub(crate) async fn new(append: bool) -> Disk {
         let folder = folder();
         let mut options = OpenOptions::new();
         options.write(true).append(append).create(true);
@@ -296,11 +296,11 @@ impl Disk {
         }
     }
 
-    fn file(&self) -> Rc<File> {
+    pub(crate) fn file(&self) -> Rc<File> {
         Rc::clone(self.file.borrow().as_ref().expect("it is there"))
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         fs::read(self.folder.path().join("file")).expect("a file")
     }
 }

@@ -40,9 +40,9 @@ pub(crate) struct Changed<C> {
 impl<C: Change> Changed<C> {
     fn check(&self, end: &End) {
         let done = match (&end.got, end.state) {
-            (Some(Got::Done), _) | (None, State::Reaped) => Some(true),
+            (Some(Got::Done), _) => Some(true),
             (Some(_), _) | (None, State::Unpolled) => Some(false),
-            (None, _) => None,
+            (None, state) => state.has_happened().then_some(true),
         };
         let is_done = C::is_done(self.folder.path());
         assert!(
