@@ -1,14 +1,19 @@
 //! Names, lengths and ends of files: what a log needs of a disk besides reads and writes.
+#![allow(unsafe_code)]
 
 mod common;
 
+use std::ffi::CString;
 use std::fs::{self as std_fs, Permissions};
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
+use corering::buffers::IoBufExt;
 use corering::fs::{self, File, OpenOptions};
 use corering::io::Operation;
 use corering::runtime::stats;
@@ -16,7 +21,7 @@ use futures_lite::future::{poll_once, zip};
 use futures_util::future::join_all;
 use tempfile::TempDir;
 
-use common::{asleep_once, errno, run, until};
+use common::{asleep_once, errno, pattern, run, until};
 
 /// A folder on disk.
 fn folder() -> TempDir {
@@ -412,5 +417,56 @@ fn a_dropped_set_len_runs_to_its_end_and_its_error_is_kept() {
         drop(set);
         assert_eq!(errno(file.sync_all().await), libc::EINVAL);
         file.sync_all().await.unwrap();
+    });
+}
+
+#[test]
+fn a_whole_file_is_written_and_read() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    run(async {
+        for len in [0, 1, 4096, 300_000] {
+            let bytes = pattern(5, len);
+            let (written, back) = fs::write(&path, bytes.clone()).await;
+            written.unwrap();
+            assert!(back == bytes, "the buffer is back");
+            assert!(std_fs::read(&path).unwrap() == bytes);
+            assert!(fs::read(&path).await.unwrap() == bytes);
+        }
+        let (written, _) = fs::write(&path, pattern(6, 9000).slice(1000..3000)).await;
+        written.unwrap();
+        assert!(fs::read(&path).await.unwrap() == pattern(6, 9000)[1000..3000]);
+        // Its length is 0, whatever there is to read.
+        let status = fs::read("/proc/self/status").await.unwrap();
+        assert!(status.starts_with(b"Name:") && status.ends_with(b"\n"));
+    });
+}
+
+#[test]
+fn what_has_no_length_is_read_to_its_end() {
+    let folder = folder();
+    let path = folder.path().join("pipe");
+    let name = CString::new(path.as_os_str().as_bytes()).unwrap();
+    // SAFETY: the name ends with a zero byte and lives until the call is over.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    let writer = thread::spawn(move || std_fs::write(path, pattern(7, 300_000)).unwrap());
+    let bytes = run(fs::read(folder.path().join("pipe"))).unwrap();
+    writer.join().unwrap();
+    assert!(bytes == pattern(7, 300_000));
+}
+
+#[test]
+fn what_cannot_be_read_or_written_as_a_whole_says_so() {
+    let folder = folder();
+    let none = folder.path().join("none/below");
+    run(async {
+        assert_eq!(kind(fs::read(&none).await), ErrorKind::NotFound);
+        assert_eq!(errno(fs::read(folder.path()).await), libc::EISDIR);
+        let (written, buf) = fs::write(&none, "kept").await;
+        assert_eq!((kind(written), buf), (ErrorKind::NotFound, "kept"));
+        let (written, buf) = fs::write(folder.path(), "kept").await;
+        assert_eq!((errno(written), buf), (libc::EISDIR, "kept"));
+        let (written, buf) = fs::write("/dev/full", "kept").await;
+        assert_eq!((errno(written), buf), (libc::ENOSPC, "kept"));
     });
 }

@@ -46,9 +46,11 @@ mod ops;
 mod paths;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 pub use self::file::File;
 pub use self::metadata::{Metadata, ReadMetadata, metadata};
 pub use self::open_options::OpenOptions;
 pub use self::ops::{Open, ReadAt, SetLen, Sync, WriteAt};
 pub use self::paths::{CreateDir, Remove, Rename, create_dir, remove_dir, remove_file, rename};
+pub use self::whole::{read, write};
