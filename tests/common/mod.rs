@@ -185,10 +185,15 @@ pub(crate) fn pattern(seed: u32, len: usize) -> Vec<u8> {
 
 /// Whether buffers of the ring are larger than a large message: since Linux 6.12.
 pub(crate) fn buffers_are_large() -> bool {
+    kernel_is_since((6, 12))
+}
+
+/// Whether this is Linux `version`, or a later one.
+pub(crate) fn kernel_is_since(version: (u32, u32)) -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("its version");
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     let mut number = || numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0);
-    (number(), number()) >= (6, 12)
+    (number(), number()) >= version
 }
 
 /// The errno of a result that has to be an error.

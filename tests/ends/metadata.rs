@@ -5,6 +5,7 @@ use std::rc::Rc;
 use corering::fs::metadata;
 
 use crate::cell::{Attempt, Course, End, Got, How, Scene, State, Way, in_flight};
+use crate::common::kernel_is_since;
 use crate::files::{Disk, LEN, message, settled};
 
 /// What is left of the file.
@@ -54,7 +55,11 @@ impl Scene for SetLen {
     }
 
     fn course(_: State) -> Course {
-        Course::Worker
+        // The ring refuses at once what it does not know, and the plain call follows.
+        match kernel_is_since((6, 9)) {
+            true => Course::Worker,
+            false => Course::AtOnce,
+        }
     }
 
     fn begin(self: &Rc<Self>, how: Rc<How>) -> Attempt {
