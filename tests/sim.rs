@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use corering::fs::{File, OpenOptions};
+use corering::fs::{self, File, OpenOptions};
 use corering::net::{TcpListener, TcpStream};
 use corering::sim::{Check, Faults, Sim};
 use corering::time::{Instant, sleep};
@@ -109,6 +109,44 @@ fn a_file_reads_as_it_was_written() {
             }
         }
         assert_eq!(back, content);
+    };
+    Check::new().run(test).unwrap();
+}
+
+#[test]
+fn names_lengths_and_ends_of_files_are_those_of_a_disk() {
+    let test = |_: Sim| async move {
+        fs::create_dir("/segments").await.unwrap();
+        // Reads and writes are cut short now and then: these go on.
+        let content: Vec<u8> = (0..5_000_u32).map(|n| n as u8).collect();
+        let (written, content) = fs::write("/segments/new", content).await;
+        written.unwrap();
+        fs::rename("/segments/new", "/segments/1").await.unwrap();
+        File::open("/segments")
+            .await
+            .unwrap()
+            .sync_all()
+            .await
+            .unwrap();
+        assert!(fs::metadata("/segments/new").await.is_err());
+        assert!(fs::metadata("/segments").await.unwrap().is_dir());
+        assert_eq!(fs::read("/segments/1").await.unwrap(), content);
+
+        let mut options = OpenOptions::new();
+        let log = options.append(true).open("/segments/1").await.unwrap();
+        let (n, _) = log.append("at the end").await;
+        let len = content.len() as u64 + n.unwrap() as u64;
+        assert_eq!(log.metadata().await.unwrap().len(), len);
+        log.set_len(3).await.unwrap();
+        // Refused by the ring, and by the plain call after it.
+        let read = File::open("/segments/1").await.unwrap();
+        let refused = read.set_len(1).await.unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EINVAL));
+        assert_eq!(fs::read("/segments/1").await.unwrap(), content[..3]);
+
+        assert!(fs::remove_dir("/segments").await.is_err());
+        fs::remove_file("/segments/1").await.unwrap();
+        fs::remove_dir("/segments").await.unwrap();
     };
     Check::new().run(test).unwrap();
 }

@@ -1,7 +1,7 @@
 //! The plain system calls on descriptors.
 //!
 //! They stand behind the door too, since a simulated kernel answers them for its own descriptors.
-//! Nothing here blocks, `close` apart, which may on a file whose server hangs.
+//! Nothing here blocks, but `close`, on a file whose server hangs, and `ftruncate`.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -192,6 +192,10 @@ impl Fd {
     /// Cuts a file, or makes it longer. Waits for the disk if it has to: the ring's own opcode does
     /// not, where there is one.
     pub(crate) fn ftruncate(&self, len: u64) -> io::Result<()> {
+        #[cfg(feature = "sim")]
+        if let Some(call) = self.simulated() {
+            return call.ftruncate(len);
+        }
         loop {
             // SAFETY: ftruncate takes no pointer. A length that is too large is negative here,
             // which it refuses.

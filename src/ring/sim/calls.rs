@@ -88,6 +88,10 @@ impl Simulated {
         self.call(|kernel, _, id| kernel.shut_down(id, read, write))
     }
 
+    pub(crate) fn ftruncate(&self, len: u64) -> io::Result<()> {
+        self.call(|kernel, _, id| kernel.truncate(id, len).map(drop))
+    }
+
     pub(crate) fn set_option(&self, option: SocketOption, value: usize) -> io::Result<()> {
         self.call(|kernel, _, id| {
             let options = &mut kernel.socket_mut(id)?.options;
