@@ -110,7 +110,7 @@ pub(super) fn runs_on_worker(op: u8) -> bool {
 }
 
 /// The operations that the simulated kernel knows, with the names that the kernel gives them.
-pub(crate) const OPERATIONS: [(u8, &str); 19] = [
+pub(crate) const OPERATIONS: [(u8, &str); 20] = [
     (opcode::NOP, "NOP"),
     (opcode::FSYNC, "FSYNC"),
     (opcode::POLL_ADD, "POLL_ADD"),
@@ -130,6 +130,7 @@ pub(crate) const OPERATIONS: [(u8, &str); 19] = [
     (opcode::MKDIRAT, "MKDIRAT"),
     (opcode::MSG_RING, "MSG_RING"),
     (opcode::SEND_ZC, "SEND_ZC"),
+    (opcode::FTRUNCATE, "FTRUNCATE"),
 ];
 
 /// The name of an operation in traces.
