@@ -66,8 +66,11 @@ job_install() {
 ## format: rustfmt changes nothing
 job_format() { cargo fmt --all --check; }
 
-## clippy: no warning in any target of any package
-job_clippy() { cargo clippy --workspace --all-targets -- -D warnings; }
+## clippy: no warning in any target of any package, with its features and without
+job_clippy() {
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --all-targets --all-features -- -D warnings
+}
 
 ## test: the README's test command
 job_test() { run_readme "cargo test"; }
@@ -79,7 +82,11 @@ job_demo() {
 }
 
 ## docs: rustdoc without a warning
-job_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --exclude versus --no-deps; }
+job_docs() {
+    export RUSTDOCFLAGS="-D warnings"
+    cargo doc --workspace --exclude versus --no-deps
+    cargo doc --workspace --exclude versus --no-deps --all-features
+}
 
 ## layering: the rules that no lint holds
 job_layering() { cargo test --test tidy; }
