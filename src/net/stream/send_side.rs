@@ -4,7 +4,8 @@
 //! ended for good ([`Sender::sent`]), so it does not matter whether the future is still there.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::mem;
+use std::task::{Context, Poll, Waker};
 
 use super::{Handles, LINGER_NS, Socket};
 use crate::driver::Op;
@@ -45,7 +46,6 @@ impl SendSide {
     }
 
     /// A send has failed. That it was cancelled says nothing about the next one.
-    #[cold]
     fn failed(&mut self, error: &io::Error) {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         if errno != libc::ECANCELED {
@@ -108,6 +108,26 @@ impl Socket {
         let next = if side.busy { None } else { side.waiters.next() };
         drop(side);
         drop(own);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+
+    /// A send has ended with an error. Both sides may be over then.
+    #[cold]
+    fn send_failed(&self, error: &io::Error) {
+        self.send.borrow_mut().failed(error);
+        if error.raw_os_error() == Some(libc::ECONNRESET) {
+            self.recv.borrow_mut().reset();
+        }
+    }
+
+    /// Somebody has waited for the end of a send.
+    #[cold]
+    fn sent_slowly(&self, shut: bool, next: Option<Waker>) {
+        if shut {
+            self.shut_write_later();
+        }
         if let Some(next) = next {
             next.wake();
         }
@@ -180,24 +200,18 @@ impl Sender for Socket {
         self.send.borrow_mut().torn = true;
     }
 
-    #[inline]
+    #[inline(always)]
     fn sent(&self, result: &io::Result<usize>) {
+        if let Err(error) = result {
+            self.send_failed(error);
+        }
         let mut side = self.send.borrow_mut();
         side.busy = false;
-        if let Err(e) = result {
-            side.failed(e);
-            if e.raw_os_error() == Some(libc::ECONNRESET) {
-                self.recv.borrow_mut().reset();
-            }
-        }
-        let shut = std::mem::take(&mut side.shut_after);
+        let shut = mem::take(&mut side.shut_after);
         let next = side.waiters.next();
         drop(side);
-        if shut {
-            self.shut_write_later();
-        }
-        if let Some(next) = next {
-            next.wake();
+        if shut || next.is_some() {
+            self.sent_slowly(shut, next);
         }
     }
 }
