@@ -87,8 +87,8 @@ impl<B: IoBuf> Future for WriteAll<'_, B> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let all = |socket, buf| Send::new(socket, buf, true);
         match ready!(self.0.poll(cx, all)) {
-            Step::Done(result, buf) => Poll::Ready((result.map(drop), buf)),
-            Step::Rest(op) => self.go_on(op, cx),
+            Ok((result, buf)) => Poll::Ready((result.map(drop), buf)),
+            Err(op) => self.go_on(op, cx),
         }
     }
 }
@@ -99,8 +99,8 @@ impl<B: IoBuf> Future for Write<'_, B> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let once = |socket, buf| Send::new(socket, buf, false);
         match ready!(self.0.poll(cx, once)) {
-            Step::Done(result, buf) => Poll::Ready((result, buf)),
-            Step::Rest(_) => unreachable!("a single write has no rest"),
+            Ok((result, buf)) => Poll::Ready((result, buf)),
+            Err(_) => unreachable!("a single write has no rest"),
         }
     }
 }
@@ -121,13 +121,9 @@ impl<B: IoBuf> Future for WriteZeroCopy<'_, B> {
     }
 }
 
-/// What one submission has come to.
-enum Step<B> {
-    /// The send has ended.
-    Done(io::Result<usize>, B),
-    /// The kernel took a part.
-    Rest(Send<Socket, B>),
-}
+/// What one submission has come to: the send has ended, or the kernel took a part, and this is the
+/// rest.
+type Step<B> = Result<BufResult<usize, B>, Send<Socket, B>>;
 
 /// What a future makes of its op in the end.
 trait Finish: Op {
@@ -148,20 +144,18 @@ impl<B: IoBuf> Finish for Send<Socket, B> {
     type Done = Step<B>;
 
     #[inline(always)]
-    fn finish(mut self, cqe: Cqe) -> Step<B> {
-        match self.advance(cqe) {
-            Some(result) => Step::Done(result, self.buf),
-            None => Step::Rest(self),
-        }
+    fn finish(self, cqe: Cqe) -> Step<B> {
+        self.complete(cqe)
     }
 
     fn cut(mut self, cqe: Cqe) -> BufResult<usize, B> {
-        self.done += usize::try_from(cqe.res).unwrap_or(0);
+        let progress = &mut self.progress;
+        progress.done += usize::try_from(cqe.res).unwrap_or(0);
         let result = match cqe.result() {
-            Err(e) if e.raw_os_error() != Some(libc::ECANCELED) || self.done == 0 => Err(e),
-            _ => Ok(self.done),
+            Err(e) if e.raw_os_error() != Some(libc::ECANCELED) || progress.done == 0 => Err(e),
+            _ => Ok(progress.done),
         };
-        if self.all && result.is_ok() && self.done < self.len {
+        if progress.all && result.is_ok() && progress.done < progress.len {
             self.socket.torn();
         }
         self.socket.sent(&result);
@@ -169,7 +163,7 @@ impl<B: IoBuf> Finish for Send<Socket, B> {
     }
 
     fn refused(error: io::Error, buf: B) -> Step<B> {
-        Step::Done(Err(error), buf)
+        Ok((Err(error), buf))
     }
 }
 
@@ -251,8 +245,8 @@ impl<B: IoBuf> WriteAll<'_, B> {
         loop {
             let submitted = submit(self.0.socket, || rest, cx);
             match ready!(self.0.keep(submitted)) {
-                Step::Done(result, buf) => return Poll::Ready((result.map(drop), buf)),
-                Step::Rest(op) => rest = op,
+                Ok((result, buf)) => return Poll::Ready((result.map(drop), buf)),
+                Err(op) => rest = op,
             }
         }
     }
