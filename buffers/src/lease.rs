@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
+use std::io;
 use std::mem;
 use std::ops::Deref;
 use std::ptr::NonNull;
@@ -43,11 +44,13 @@ pub struct Lease {
 
 enum Chunk {
     Ring(RingChunk),
-    Owned(Bytes),
+    /// Boxed, since it is the rare case and the larger one.
+    Owned(Box<Bytes>),
 }
 
-// Inboxes hold many and operations carry one: it is to stay as small as a `Bytes`.
-const _: () = assert!(size_of::<Lease>() <= 40);
+// It moves through inbox, futures and operation with each message.
+const _: () = assert!(size_of::<Lease>() == 24);
+const _: () = assert!(size_of::<io::Result<Option<Lease>>>() == 32);
 
 struct RingChunk {
     ring: Rc<BufRing>,
@@ -126,14 +129,14 @@ impl Lease {
     pub fn into_bytes(self) -> Bytes {
         match self.chunk {
             Chunk::Ring(chunk) => Bytes::copy_from_slice(chunk.bytes()),
-            Chunk::Owned(bytes) => bytes,
+            Chunk::Owned(bytes) => *bytes,
         }
     }
 
     /// Moves the bytes out of the ring, as [`into_bytes`](Lease::into_bytes) does, in place.
     pub fn make_owned(&mut self) {
         if !self.is_owned() {
-            *self = Lease::from(mem::take(self).into_bytes());
+            *self = Lease::from(Bytes::copy_from_slice(self));
         }
     }
 }
@@ -233,7 +236,7 @@ impl From<Bytes> for Lease {
     #[inline]
     fn from(bytes: Bytes) -> Lease {
         Lease {
-            chunk: Chunk::Owned(bytes),
+            chunk: Chunk::Owned(Box::new(bytes)),
         }
     }
 }
