@@ -11,6 +11,11 @@ use std::task::{Context, Waker};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Place(NonZeroU32);
 
+impl Place {
+    /// Of who comes when nobody waits. The others are numbered.
+    const FIRST: Place = Place(NonZeroU32::MIN);
+}
+
 /// One who is not the first.
 type Waiter = (Place, Option<Waker>);
 
@@ -45,8 +50,8 @@ impl Waiters {
     #[inline]
     pub(crate) fn wait(&mut self, place: &mut Option<Place>, waker: Waker) -> Option<Waker> {
         if self.first.is_none() {
-            // A place that was given up is not the holder's any more: all places are given back.
-            *place = Some(self.next_place());
+            // Nobody has a place: all of them are given back. So this one needs no number.
+            *place = Some(Place::FIRST);
             self.first = *place;
         } else if self.first != *place {
             return self.wait_behind(place, waker);
@@ -118,10 +123,9 @@ impl Waiters {
         rest.remove(index)?.1
     }
 
-    #[inline]
     fn next_place(&mut self) -> Place {
-        self.last = self.last.wrapping_add(1).max(1);
-        Place(NonZeroU32::new(self.last).expect("at least 1"))
+        self.last = self.last.wrapping_add(1).max(2);
+        Place(NonZeroU32::new(self.last).expect("at least 2"))
     }
 }
 

@@ -156,7 +156,8 @@ impl Socket {
         }
         // Twice as much, so that a long piece is not merged byte by byte.
         side.raise(2 * first);
-        self.stand_in_line(side, place, cx);
+        drop(side);
+        drop(self.stand_in_line(place, cx));
         if arm {
             self.arm();
         }

@@ -46,41 +46,43 @@ impl Socket {
         if side.waiters.may_go(*place) && (side.head.is_some() || side.end != End::Open) {
             return Poll::Ready(side);
         }
-        self.stand_in_line(side, place, cx);
-        if arm {
-            self.arm_if_empty();
-        }
+        drop(side);
+        self.wait_for_inbox(place, cx, arm);
         Poll::Pending
     }
 
-    #[inline]
-    pub(super) fn stand_in_line<'a>(
-        &'a self,
-        mut side: RefMut<'a, RecvSide>,
-        place: &mut Option<Place>,
-        cx: &Context<'_>,
-    ) {
-        if !side.waiters.wakes(*place, cx) {
-            drop(side);
-            let waker = cx.waker().clone();
-            side = self.recv.borrow_mut();
-            let old = side.waiters.wait(place, waker);
-            if old.is_some() {
-                drop(side);
-                drop(old); // user code, so not while the side is borrowed
-            }
+    /// Apart from [`poll_inbox`](Socket::poll_inbox), so that to take something is short.
+    #[inline(never)]
+    fn wait_for_inbox(self: &Rc<Self>, place: &mut Option<Place>, cx: &Context<'_>, arm: bool) {
+        let side = self.stand_in_line(place, cx);
+        // What is there already has to be taken first.
+        let idle = side.arm == Arm::Idle && side.head.is_none();
+        drop(side);
+        if arm && idle {
+            self.arm();
         }
     }
 
-    /// Arms a receive for whoever waits. What is there already has to be taken first.
-    #[inline]
-    fn arm_if_empty(self: &Rc<Self>) {
-        let side = self.recv.borrow();
-        let idle = side.arm == Arm::Idle && side.head.is_none();
-        drop(side);
-        if idle {
-            self.arm();
+    #[inline(always)]
+    pub(super) fn stand_in_line(
+        &self,
+        place: &mut Option<Place>,
+        cx: &Context<'_>,
+    ) -> RefMut<'_, RecvSide> {
+        let side = self.recv.borrow_mut();
+        if side.waiters.wakes(*place, cx) {
+            return side;
         }
+        drop(side);
+        let waker = cx.waker().clone();
+        let mut side = self.recv.borrow_mut();
+        let old = side.waiters.wait(place, waker);
+        if old.is_some() {
+            drop(side);
+            drop(old); // user code, so not while the side is borrowed
+            side = self.recv.borrow_mut();
+        }
+        side
     }
 
     /// Leaves the line after something was taken, and arms a receive if there is room for it again.
@@ -260,11 +262,10 @@ struct Waiting<'a> {
 
 impl Waiting<'_> {
     fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let side = self.socket.recv.borrow_mut();
-        if !side.is_armed() {
+        if !self.socket.recv.borrow().is_armed() {
             return Poll::Ready(());
         }
-        self.socket.stand_in_line(side, &mut self.place, cx);
+        drop(self.socket.stand_in_line(&mut self.place, cx));
         Poll::Pending
     }
 }
