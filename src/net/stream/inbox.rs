@@ -60,13 +60,18 @@ pub(super) struct RecvSide {
 }
 
 impl RecvSide {
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, lease: Lease) {
         self.bytes += lease.len();
-        match &self.head {
-            None => self.head = Some(lease),
-            Some(_) => self.rest.get_or_insert_default().push_back(lease),
+        if self.head.is_some() {
+            return self.push_behind(lease);
         }
+        self.head = Some(lease);
+    }
+
+    #[cold]
+    fn push_behind(&mut self, lease: Lease) {
+        self.rest.get_or_insert_default().push_back(lease);
     }
 
     /// Takes the oldest bytes.
