@@ -96,8 +96,8 @@ pub(crate) trait Sender: 'static {
     /// A part of a message is sent, and the rest never will be.
     fn torn(&self);
 
-    /// A send has ended for good; the next one may start.
-    fn sent(&self, result: &io::Result<usize>);
+    /// A send has ended for good with `result`, which comes back; the next one may start.
+    fn sent(&self, result: io::Result<usize>) -> io::Result<usize>;
 }
 
 /// A listening socket, as its accepts see it.

@@ -10,15 +10,10 @@ use super::Sender;
 use crate::driver::Op;
 use crate::ring::{Cqe, Sqe, opcode};
 
-/// Sends what is left of `buf`. One that was submitted runs to its end, whoever waits for it.
+/// Sends from `done` on. One that was submitted runs to its end, whoever waits for it.
 pub(crate) struct Send<S, B> {
     pub(crate) socket: Rc<S>,
     pub(crate) buf: B,
-    pub(crate) progress: Progress,
-}
-
-/// How far a send has come.
-pub(crate) struct Progress {
     /// Bytes sent by earlier submissions.
     pub(crate) done: usize,
     /// Bytes in the buffer, as it said when it was lent last.
@@ -27,30 +22,15 @@ pub(crate) struct Progress {
     pub(crate) all: bool,
 }
 
-impl Progress {
-    /// Takes the completion of one submission. `Some` is the send's result, of all its submissions:
-    /// it has ended. `None`: there is a rest, to be submitted again.
-    #[inline(always)]
-    pub(crate) fn advance(&mut self, cqe: Cqe) -> Option<io::Result<usize>> {
-        self.done += usize::try_from(cqe.res).unwrap_or(0);
-        let short = self.all && self.done < self.len;
-        match cqe.result() {
-            Ok(_) if !short => Some(Ok(self.done)),
-            Ok(0) => Some(Err(io::ErrorKind::WriteZero.into())),
-            Ok(_) => None,
-            Err(e) => Some(Err(e)),
-        }
-    }
-}
-
 impl<S: Sender, B: IoBuf> Send<S, B> {
     #[inline]
     pub(crate) fn new(socket: Rc<S>, buf: B, all: bool) -> Self {
-        let (done, len) = (0, 0);
         Send {
             socket,
             buf,
-            progress: Progress { done, len, all },
+            done: 0,
+            len: 0,
+            all,
         }
     }
 }
@@ -64,35 +44,28 @@ unsafe impl<S: Sender, B: IoBuf> Op for Send<S, B> {
     #[inline]
     fn fill<'op>(&'op mut self, sqe: &mut Sqe<'op>) {
         let (start, len) = self.buf.parts();
-        let progress = &mut self.progress;
-        progress.len = len;
-        let wait = if progress.all { libc::MSG_WAITALL } else { 0 };
+        self.len = len;
+        let wait = if self.all { libc::MSG_WAITALL } else { 0 };
         sqe.op(opcode::SEND)
             .fd(self.socket.fd())
-            .lend(
-                start.wrapping_add(progress.done),
-                len.saturating_sub(progress.done),
-            )
+            .lend(start.wrapping_add(self.done), len.saturating_sub(self.done))
             .op_flags((libc::MSG_NOSIGNAL | wait).cast_unsigned());
     }
 
-    // Field by field: an op that is moved as a whole is copied at each step.
     #[inline(always)]
     fn complete(self, cqe: Cqe) -> Self::Output {
-        let Send {
-            socket,
-            buf,
-            mut progress,
-        } = self;
-        let Some(result) = progress.advance(cqe) else {
-            return Err(Send {
-                socket,
-                buf,
-                progress,
-            });
+        // Piece by piece: an op that is moved as a whole is copied at each step.
+        #[rustfmt::skip]
+        let Send { socket, buf, done, len, all } = self;
+        let done = done + usize::try_from(cqe.res).unwrap_or(0);
+        let result = match cqe.result() {
+            Ok(_) if !all || done >= len => Ok(done),
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            #[rustfmt::skip]
+            Ok(_) => return Err(Send { socket, buf, done, len, all }),
+            Err(e) => Err(e),
         };
-        socket.sent(&result);
-        Ok((result, buf))
+        Ok((socket.sent(result), buf))
     }
 
     fn orphan(self, cqe: Cqe) {

@@ -50,7 +50,6 @@ unsafe impl<S: Sender, B: IoBufs> Op for SendVectored<S, B> {
 
     fn complete(self, cqe: Cqe) -> Self::Output {
         let sent = cqe.result().map(|n| n as usize);
-        self.socket.sent(&sent);
-        (sent, self.bufs)
+        (self.socket.sent(sent), self.bufs)
     }
 }

@@ -33,7 +33,6 @@ unsafe impl<S: Sender, B: IoBuf> Op for SendZc<S, B> {
 
     fn complete(self, cqe: Cqe) -> Self::Output {
         let sent = cqe.result().map(|n| n as usize);
-        self.socket.sent(&sent);
-        (sent, self.buf)
+        (self.socket.sent(sent), self.buf)
     }
 }

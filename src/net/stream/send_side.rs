@@ -115,11 +115,12 @@ impl Socket {
 
     /// A send has ended with an error. Both sides may be over then.
     #[cold]
-    fn send_failed(&self, error: &io::Error) {
-        self.send.borrow_mut().failed(error);
+    fn send_failed(&self, error: io::Error) -> io::Error {
+        self.send.borrow_mut().failed(&error);
         if error.raw_os_error() == Some(libc::ECONNRESET) {
             self.recv.borrow_mut().reset();
         }
+        error
     }
 
     /// Somebody has waited for the end of a send.
@@ -201,10 +202,8 @@ impl Sender for Socket {
     }
 
     #[inline(always)]
-    fn sent(&self, result: &io::Result<usize>) {
-        if let Err(error) = result {
-            self.send_failed(error);
-        }
+    fn sent(&self, result: io::Result<usize>) -> io::Result<usize> {
+        let result = result.map_err(|error| self.send_failed(error));
         let mut side = self.send.borrow_mut();
         side.busy = false;
         let shut = mem::take(&mut side.shut_after);
@@ -213,5 +212,6 @@ impl Sender for Socket {
         if shut || next.is_some() {
             self.sent_slowly(shut, next);
         }
+        result
     }
 }

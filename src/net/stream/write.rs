@@ -149,17 +149,15 @@ impl<B: IoBuf> Finish for Send<Socket, B> {
     }
 
     fn cut(mut self, cqe: Cqe) -> BufResult<usize, B> {
-        let progress = &mut self.progress;
-        progress.done += usize::try_from(cqe.res).unwrap_or(0);
+        self.done += usize::try_from(cqe.res).unwrap_or(0);
         let result = match cqe.result() {
-            Err(e) if e.raw_os_error() != Some(libc::ECANCELED) || progress.done == 0 => Err(e),
-            _ => Ok(progress.done),
+            Err(e) if e.raw_os_error() != Some(libc::ECANCELED) || self.done == 0 => Err(e),
+            _ => Ok(self.done),
         };
-        if progress.all && result.is_ok() && progress.done < progress.len {
+        if self.all && result.is_ok() && self.done < self.len {
             self.socket.torn();
         }
-        self.socket.sent(&result);
-        (result, self.buf)
+        (self.socket.sent(result), self.buf)
     }
 
     fn refused(error: io::Error, buf: B) -> Step<B> {
@@ -377,7 +375,7 @@ struct Turn<'a>(&'a Socket);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.sent(&Ok(0));
+        let _ = self.0.sent(Ok(0));
     }
 }
 
