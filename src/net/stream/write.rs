@@ -258,11 +258,10 @@ struct InTurn<'a, B, T: Op> {
 }
 
 enum State<B, T: Op> {
-    /// Not submitted: if it is dropped now, nothing is sent.
-    Waiting(B),
+    /// Not submitted: if it is dropped now, nothing is sent. `None` once it is over.
+    Waiting(Option<B>),
     /// Committed: it runs to its end.
     Sent(Ticket<T>),
-    Taken,
 }
 
 // Nothing is pinned here: the op moves into a slot before the kernel sees it.
@@ -271,9 +270,9 @@ impl<B, T: Op> Unpin for InTurn<'_, B, T> {}
 impl<B, T: Op> fmt::Debug for InTurn<'_, B, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
-            State::Waiting(_) => "waiting for its turn",
+            State::Waiting(Some(_)) => "waiting for its turn",
+            State::Waiting(None) => "done",
             State::Sent(_) => "in flight",
-            State::Taken => "done",
         };
         f.debug_tuple("InTurn").field(&state).finish()
     }
@@ -285,7 +284,7 @@ impl<'a, B, T: Finish<Buf = B>> InTurn<'a, B, T> {
         InTurn {
             socket,
             place: None,
-            state: State::Waiting(buf),
+            state: State::Waiting(Some(buf)),
         }
     }
 
@@ -297,27 +296,24 @@ impl<'a, B, T: Finish<Buf = B>> InTurn<'a, B, T> {
         cx: &mut Context<'_>,
         make: impl FnOnce(Rc<Socket>, B) -> T,
     ) -> Poll<T::Done> {
-        if let State::Sent(ticket) = &mut self.state {
-            let done = ready!(ticket.poll_with(cx, T::finish));
-            // The ticket has given up its claim: there is nothing left in it to drop.
-            mem::forget(mem::replace(&mut self.state, State::Taken));
-            return Poll::Ready(done);
-        }
-        assert!(
-            !matches!(self.state, State::Taken),
-            "polled after completion"
-        );
+        let buf = match &mut self.state {
+            State::Sent(ticket) => {
+                let done = ready!(ticket.poll_with(cx, T::finish));
+                // The ticket has given up its claim: there is nothing left in it to drop.
+                mem::forget(mem::replace(&mut self.state, State::Waiting(None)));
+                return Poll::Ready(done);
+            }
+            State::Waiting(buf) => buf,
+        };
+        assert!(buf.is_some(), "polled after completion");
         let turn = ready!(self.socket.poll_turn(&mut self.place, cx));
         self.socket.leave_line(&mut self.place);
         if let Err(error) = turn {
-            return Poll::Ready(T::refused(error, self.take_unsent()));
+            return Poll::Ready(T::refused(error, unsent(buf)));
         }
-        let state = &mut self.state;
-        let op = || match mem::replace(state, State::Taken) {
-            State::Waiting(buf) => make(Rc::clone(self.socket), buf),
-            _ => unreachable!("checked above"),
-        };
-        let submitted = submit(self.socket, op, cx);
+        let socket = self.socket;
+        let op = || make(Rc::clone(socket), unsent(buf));
+        let submitted = submit(socket, op, cx);
         self.keep(submitted)
     }
 
@@ -327,21 +323,13 @@ impl<'a, B, T: Finish<Buf = B>> InTurn<'a, B, T> {
             State::Sent(ticket) => {
                 ticket.cancel();
                 let cut = ready!(ticket.poll_with(cx, T::cut));
-                self.state = State::Taken;
+                self.state = State::Waiting(None);
                 Poll::Ready(cut)
             }
-            _ => {
+            State::Waiting(buf) => {
                 self.socket.leave_line(&mut self.place);
-                Poll::Ready((Err(cancelled()), self.take_unsent()))
+                Poll::Ready((Err(cancelled()), unsent(buf)))
             }
-        }
-    }
-
-    #[cold]
-    fn take_unsent(&mut self) -> B {
-        match mem::replace(&mut self.state, State::Taken) {
-            State::Waiting(buf) => buf,
-            _ => panic!("polled after completion"),
         }
     }
 
@@ -356,6 +344,11 @@ impl<'a, B, T: Finish<Buf = B>> InTurn<'a, B, T> {
             Err((op, cqe)) => Poll::Ready(op.finish(cqe)),
         }
     }
+}
+
+#[inline(always)]
+fn unsent<B>(buf: &mut Option<B>) -> B {
+    buf.take().expect("polled after completion")
 }
 
 #[inline]
