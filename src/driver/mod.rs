@@ -377,7 +377,8 @@ impl Driver {
         }
     }
 
-    #[inline]
+    /// Gives up interest in an op. Out of line: most futures see their op through.
+    #[cold]
     fn abandon(&self, key: Key, cancel: bool) {
         let mut core = self.core.borrow_mut();
         let abandoned = core.slots.abandon(key);

@@ -118,13 +118,16 @@ impl Socket {
     /// Leaves the line, and lets the next one go if there is something to take.
     #[inline(always)]
     pub(super) fn leave_inbox(&self, place: &mut Option<Place>) {
-        if let Some(place) = place.take() {
+        if place.is_some() {
             self.leave_inbox_slowly(place);
         }
     }
 
     #[cold]
-    fn leave_inbox_slowly(&self, place: Place) {
+    fn leave_inbox_slowly(&self, place: &mut Option<Place>) {
+        let Some(place) = place.take() else {
+            return;
+        };
         let mut side = self.recv.borrow_mut();
         let own = side.waiters.leave(place);
         let next = self.next_reader(&mut side);

@@ -96,13 +96,16 @@ impl Socket {
     /// Leaves the line, and lets the next one go.
     #[inline(always)]
     pub(super) fn leave_line(&self, place: &mut Option<Place>) {
-        if let Some(place) = place.take() {
+        if place.is_some() {
             self.leave_line_slowly(place);
         }
     }
 
     #[cold]
-    fn leave_line_slowly(&self, place: Place) {
+    fn leave_line_slowly(&self, place: &mut Option<Place>) {
+        let Some(place) = place.take() else {
+            return;
+        };
         let mut side = self.send.borrow_mut();
         let own = side.waiters.leave(place);
         let next = if side.busy { None } else { side.waiters.next() };
