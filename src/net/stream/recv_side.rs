@@ -69,11 +69,12 @@ impl Socket {
         place: &mut Option<Place>,
         cx: &Context<'_>,
     ) -> RefMut<'_, RecvSide> {
-        let side = self.recv.borrow_mut();
-        if side.waiters.wakes(*place, cx) {
-            return side;
+        if place.is_some() {
+            let side = self.recv.borrow_mut();
+            if side.waiters.wakes(*place, cx) {
+                return side;
+            }
         }
-        drop(side);
         let waker = cx.waker().clone();
         let mut side = self.recv.borrow_mut();
         let old = side.waiters.wait(place, waker);
