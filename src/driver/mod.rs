@@ -313,8 +313,8 @@ impl Driver {
                     return (core.counts.cqes - before) as usize;
                 };
                 core.counts.cqes += 1;
-                let special = cqe.user_data & (CANCEL | MESSAGE) != 0;
-                if (special || cqe.res == -libc::ENOBUFS) && core.is_answer(cqe) {
+                if cqe.user_data & (CANCEL | MESSAGE) != 0 {
+                    core.answered(cqe);
                     continue;
                 }
                 let key = Key::from_user_data(cqe.user_data);
@@ -332,6 +332,9 @@ impl Driver {
     /// ended and the core goes on.
     #[cold]
     fn act(&self, key: Key, cqe: Cqe, effect: Effect) {
+        if cqe.res == -libc::ENOBUFS {
+            self.core.borrow_mut().counts.enobufs += 1;
+        }
         let (waker, orphan) = match effect {
             Effect::Wake(waker) => (Some(waker), None),
             Effect::Stop(waker) => {
@@ -473,21 +476,16 @@ impl Core {
         }
     }
 
-    /// Whether a completion is not an op's, but the answer to a cancel or a message. The success of
-    /// a cancel says nothing about the op, whose own completion counts.
+    /// A completion is not an op's, but the answer to a cancel or a message. The success of a cancel
+    /// says nothing about the op, whose own completion counts.
     #[cold]
-    fn is_answer(&mut self, cqe: Cqe) -> bool {
-        if cqe.user_data & (CANCEL | MESSAGE) == 0 {
-            self.counts.enobufs += 1;
-            return false;
-        }
+    fn answered(&mut self, cqe: Cqe) {
         if cqe.user_data & CANCEL != 0 && cqe.res == -libc::ENOENT {
             let key = Key::from_user_data(cqe.user_data & !CANCEL);
             if self.slots.is_in_flight(key) && self.slots.missed(key) < CANCEL_TRIES {
                 self.cancels.push_back(key);
             }
         }
-        true
     }
 }
 

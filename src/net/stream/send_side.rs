@@ -5,7 +5,7 @@
 
 use std::io;
 use std::mem;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use super::{Handles, LINGER_NS, Socket};
 use crate::driver::Op;
@@ -128,7 +128,11 @@ impl Socket {
 
     /// Somebody has waited for the end of a send.
     #[cold]
-    fn sent_slowly(&self, shut: bool, next: Option<Waker>) {
+    fn sent_slowly(&self) {
+        let mut side = self.send.borrow_mut();
+        let shut = mem::take(&mut side.shut_after);
+        let next = side.waiters.next();
+        drop(side);
         if shut {
             self.shut_write_later();
         }
@@ -209,11 +213,10 @@ impl Sender for Socket {
         let result = result.map_err(|error| self.send_failed(error));
         let mut side = self.send.borrow_mut();
         side.busy = false;
-        let shut = mem::take(&mut side.shut_after);
-        let next = side.waiters.next();
+        let awaited = side.shut_after || !side.waiters.is_empty();
         drop(side);
-        if shut || next.is_some() {
-            self.sent_slowly(shut, next);
+        if awaited {
+            self.sent_slowly();
         }
         result
     }
