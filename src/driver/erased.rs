@@ -49,12 +49,12 @@ impl Payload {
     }
 }
 
-/// Gives one completion to a multishot op.
+/// Gives one completion to a multishot op. By reference: a copy for each call would show.
 ///
 /// # Safety
 ///
 /// The payload holds an op of the type that this function was made for.
-pub(super) type ItemFn = unsafe fn(&Payload, Cqe, &Rc<BufRing>) -> Item;
+pub(super) type ItemFn = unsafe fn(&Payload, &Cqe, &Rc<BufRing>) -> Item;
 
 /// What the driver does with an op whose type it does not know.
 pub(super) struct VTable {

@@ -318,7 +318,7 @@ impl Driver {
                     continue;
                 }
                 let key = Key::from_user_data(cqe.user_data);
-                let effect = core.slots.complete(key, cqe, &self.buffers, &mut own);
+                let effect = core.slots.complete(key, &cqe, &self.buffers, &mut own);
                 if let Some(effect) = effect {
                     break (key, cqe, effect);
                 }
@@ -373,7 +373,7 @@ impl Driver {
             }
         }
         core.slots.set_cancelled(key);
-        let effect = core.slots.complete(key, cqe, &self.buffers, Err);
+        let effect = core.slots.complete(key, &cqe, &self.buffers, Err);
         drop(core);
         if let Some(effect) = effect {
             self.act(key, cqe, effect);

@@ -46,9 +46,9 @@ impl<T: MultiOp> Table<T> {
 /// # Safety
 ///
 /// See [`ItemFn`](super::erased::ItemFn).
-unsafe fn item<T: MultiOp>(payload: &Payload, cqe: Cqe, buffers: &Rc<BufRing>) -> Item {
+unsafe fn item<T: MultiOp>(payload: &Payload, cqe: &Cqe, buffers: &Rc<BufRing>) -> Item {
     // SAFETY: the caller promises that the payload holds a `T`.
-    unsafe { payload.as_ref::<T>() }.item(cqe, lease(buffers, cqe))
+    unsafe { payload.as_ref::<T>() }.item(*cqe, lease(buffers, *cqe))
 }
 
 /// # Safety

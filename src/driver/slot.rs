@@ -206,7 +206,7 @@ impl Slots {
     pub(super) fn complete(
         &mut self,
         key: Key,
-        cqe: Cqe,
+        cqe: &Cqe,
         buffers: &Rc<BufRing>,
         own: impl FnOnce(Waker) -> Result<(), Waker>,
     ) -> Option<Effect> {
@@ -214,18 +214,18 @@ impl Slots {
         let waker = match slot.state {
             // The flags are those of a completion that is the first, the last, and its op's result.
             State::Waiting if !cqe.is_more() && !cqe.is_notification() && cqe.res >= 0 => {
-                slot.keep(cqe);
+                slot.keep(*cqe);
                 slot.state = State::Done;
                 slot.waker.take()
             }
             State::Multi => {
                 let item = slot.item(cqe, buffers);
                 if item.stop || !cqe.is_more() {
-                    return Some(slot.end_item(cqe, item));
+                    return Some(slot.end_item(*cqe, item));
                 }
                 item.wake
             }
-            _ => return slot.complete_slowly(cqe, buffers),
+            _ => return slot.complete_slowly(*cqe, buffers),
         };
         own(waker?).err().map(Effect::Wake)
     }
@@ -414,7 +414,7 @@ impl Slot {
     }
 
     #[inline]
-    fn item(&self, cqe: Cqe, buffers: &Rc<BufRing>) -> Item {
+    fn item(&self, cqe: &Cqe, buffers: &Rc<BufRing>) -> Item {
         let take = self.vtable.item.expect("a multishot op takes its items");
         // SAFETY: state `Multi`: the payload holds the op that the table was made for, and it is
         // only shared with the kernel.
