@@ -101,24 +101,26 @@ impl Waiters {
         self.waker.take()
     }
 
-    /// Gives a place back, with the waker that was stored there.
+    /// Gives the place of who may go back, if any, where that concerns nobody: who has it was woken,
+    /// and there was never anybody behind. False: nothing was done.
     #[inline]
-    pub(crate) fn leave(&mut self, place: Place) -> Option<Waker> {
-        if self.rest.is_some() || self.first != Some(place) {
-            return self.leave_line(place);
+    pub(crate) fn leave_alone(&mut self, place: &mut Option<Place>) -> bool {
+        let alone = self.rest.is_none() && self.waker.is_none();
+        if alone {
+            (self.first, *place) = (None, None);
         }
-        self.first = None;
-        self.waker.take()
+        alone
     }
 
-    #[cold]
-    fn leave_line(&mut self, place: Place) -> Option<Waker> {
-        let rest = self.rest.as_mut()?;
+    /// Gives a place back, with the waker that was stored there.
+    pub(crate) fn leave(&mut self, place: Place) -> Option<Waker> {
+        let mut rest = self.rest.as_mut();
         if self.first == Some(place) {
-            let (first, waker) = rest.pop_front().unzip();
+            let (first, waker) = rest.and_then(|rest| rest.pop_front()).unzip();
             self.first = first;
             return std::mem::replace(&mut self.waker, waker.flatten());
         }
+        let rest = rest.as_mut()?;
         let index = rest.iter().position(|(other, _)| *other == place)?;
         rest.remove(index)?.1
     }

@@ -93,24 +93,17 @@ impl Socket {
         mut side: RefMut<'_, RecvSide>,
         place: &mut Option<Place>,
     ) {
-        let (mut own, mut next) = (None, None);
-        if let Some(place) = place.take() {
-            own = side.waiters.leave(place);
-            next = self.next_reader(&mut side);
-        }
         let arm = side.wants_more();
+        let left = side.waiters.leave_alone(place);
         drop(side);
-        if own.is_some() || next.is_some() || arm {
-            self.taken_slowly(own, next, arm);
+        if arm || !left {
+            self.taken_slowly(place, arm);
         }
     }
 
     #[cold]
-    fn taken_slowly(self: &Rc<Self>, own: Option<Waker>, next: Option<Waker>, arm: bool) {
-        drop(own);
-        if let Some(next) = next {
-            next.wake();
-        }
+    fn taken_slowly(self: &Rc<Self>, place: &mut Option<Place>, arm: bool) {
+        self.leave_inbox(place);
         if arm {
             self.arm();
         }
