@@ -61,7 +61,7 @@ fn a_cancel_that_misses_its_op_is_tried_again() {
         res: -libc::ENOENT,
         flags: 0,
     };
-    assert!(core.0.core.borrow_mut().is_answer(missed));
+    core.0.core.borrow_mut().answered(missed);
     assert!(core.has_staged());
     core.drain();
     drop(ticket);
@@ -81,7 +81,7 @@ fn a_cancel_that_always_misses_is_given_up() {
     };
     let tries = (0..100).filter(|_| {
         let mut inside = core.0.core.borrow_mut();
-        inside.is_answer(missed);
+        inside.answered(missed);
         inside.cancels.pop_front().is_some()
     });
     assert!((1..=usize::from(CANCEL_TRIES)).contains(&tries.count()));
@@ -107,7 +107,7 @@ fn an_answer_for_an_op_that_has_ended_cancels_nothing() {
     core.drain();
     let mut new = idle(&core, &socket);
     core.turn();
-    core.0.core.borrow_mut().is_answer(missed);
+    core.0.core.borrow_mut().answered(missed);
     core.turn_on();
     peer.write_all(b"x").unwrap();
     core.drain();

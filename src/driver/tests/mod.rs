@@ -290,8 +290,9 @@ impl Sender for Resource {
         self.note("torn");
     }
 
-    fn sent(&self, result: &io::Result<usize>) {
-        self.note(format!("sent {}", words(result, usize::to_string)));
+    fn sent(&self, result: io::Result<usize>) -> io::Result<usize> {
+        self.note(format!("sent {}", words(&result, usize::to_string)));
+        result
     }
 }
 
