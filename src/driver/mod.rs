@@ -476,8 +476,8 @@ impl Core {
         }
     }
 
-    /// A completion is not an op's, but the answer to a cancel or a message. The success of a cancel
-    /// says nothing about the op, whose own completion counts.
+    /// A completion is not an op's, but the answer to a cancel or a message. The success of a
+    /// cancel says nothing about the op, whose own completion counts.
     #[cold]
     fn answered(&mut self, cqe: Cqe) {
         if cqe.user_data & CANCEL != 0 && cqe.res == -libc::ENOENT {

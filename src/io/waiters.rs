@@ -101,7 +101,7 @@ impl Waiters {
         self.waker.take()
     }
 
-    /// Gives the place of who may go back, if any, where that concerns nobody: who has it was woken,
+    /// Takes the place of who may go back, if there is one and that concerns nobody: it was woken,
     /// and there was never anybody behind. False: nothing was done.
     #[inline]
     pub(crate) fn leave_alone(&mut self, place: &mut Option<Place>) -> bool {
