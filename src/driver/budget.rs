@@ -25,13 +25,17 @@ pub(crate) fn refill() {
 #[inline]
 pub(crate) fn spend(cx: &Context<'_>) -> Poll<()> {
     let granted = LEFT.try_with(|left| {
-        let units = left.get();
-        left.set(units.saturating_sub(1));
-        units > 0
+        let units = left.get().checked_sub(1);
+        units.inspect(|&units| left.set(units)).is_some()
     });
     if granted.unwrap_or(true) {
         return Poll::Ready(());
     }
+    give_way(cx)
+}
+
+#[cold]
+fn give_way(cx: &Context<'_>) -> Poll<()> {
     cx.waker().wake_by_ref();
     Poll::Pending
 }
