@@ -76,7 +76,7 @@ impl Simulated {
         self.call(|kernel, _, id| {
             let socket = kernel.socket(id)?;
             match (&socket.state, socket.peer) {
-                (State::Connected, Some(peer)) => Ok(SockAddr::from(peer)),
+                (State::Connected, Some(peer)) if !socket.is_over() => Ok(SockAddr::from(peer)),
                 _ => Err(libc::ENOTCONN),
             }
         })

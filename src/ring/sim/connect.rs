@@ -27,9 +27,7 @@ impl Kernel {
         if socket.local.is_some() || !matches!(socket.state, State::Fresh) {
             return Err(libc::EINVAL);
         }
-        if address.is_ipv6() != socket.is_v6 {
-            return Err(libc::EAFNOSUPPORT);
-        }
+        has_family(address, socket.is_v6)?;
         let ip = address.ip();
         if !ip.is_unspecified() && !is_loopback(ip) && ip != self.hosts[host].ip {
             return Err(libc::EADDRNOTAVAIL);
@@ -46,14 +44,16 @@ impl Kernel {
     }
 
     fn may_share(&self, host: HostId, id: Id, address: SocketAddr) -> bool {
-        let Some(holders) = self.hosts[host].ports.get(&address.port()) else {
-            return true;
-        };
+        let host = &self.hosts[host];
+        let port = address.port();
+        let holders = host.ports.get(&port).into_iter().flatten();
+        let accepted = host.accepted.range((port, Id::MIN)..=(port, Id::MAX));
+        let mut holders = holders.chain(accepted.map(|(_, id)| id));
         let Ok(newcomer) = self.socket(id) else {
             return false;
         };
-        holders.iter().all(|holder| {
-            let Ok(holder) = self.socket(*holder) else {
+        holders.all(|id_of| {
+            let Ok(holder) = self.socket(*id_of) else {
                 return true;
             };
             let apart = holder.local.is_some_and(|local| {
@@ -64,6 +64,7 @@ impl Kernel {
             let (mine, theirs) = (&newcomer.options, &holder.options);
             let listens = matches!(holder.state, State::Listening { .. });
             apart
+                || *id_of == id
                 || mine.reuse_port && theirs.reuse_port
                 || mine.reuse_address && theirs.reuse_address && !listens
         })
@@ -85,6 +86,10 @@ impl Kernel {
         let Some(port) = socket.local.map(|local| local.port()) else {
             return;
         };
+        let accepted = &mut self.hosts[host].accepted;
+        if accepted.remove(&(port, id)) {
+            return;
+        }
         if let Some(holders) = self.hosts[host].ports.get_mut(&port) {
             holders.retain(|holder| *holder != id);
             if holders.is_empty() {
@@ -102,6 +107,12 @@ impl Kernel {
         if socket.local.is_none() {
             self.bind(id, unspecified(is_v6))?;
         }
+        // Others that have reused the address may have begun to listen meanwhile.
+        if let Some(local) = self.socket(id)?.local
+            && !self.may_share(self.objects.find(id).map_or(0, |it| it.host), id, local)
+        {
+            return Err(libc::EADDRINUSE);
+        }
         let backlog = backlog.clamp(0, 4096) as usize;
         let socket = self.socket_mut(id)?;
         match &mut socket.state {
@@ -117,26 +128,21 @@ impl Kernel {
     pub(super) fn start_connect(&mut self, id: Id, address: SocketAddr) -> Result<(), i32> {
         let host = self.objects.find(id).ok_or(libc::EBADF)?.host;
         let is_v6 = self.socket(id)?.is_v6;
-        if address.is_ipv6() != is_v6 {
-            return Err(libc::EAFNOSUPPORT);
-        }
-        // An unspecified address is this host.
-        let address = if address.ip().is_unspecified() {
-            SocketAddr::new(loopback(is_v6), address.port())
-        } else {
-            address
-        };
+        has_family(address, is_v6)?;
+        let address = reached(address);
         let server = self.host_at(address.ip(), host).ok_or(libc::EHOSTUNREACH)?;
         if self.socket(id)?.local.is_none() {
             self.bind(id, unspecified(is_v6))?;
         }
         let source = if is_loopback(address.ip()) {
-            address.ip()
+            loopback(is_v6)
         } else {
             self.hosts[host].ip
         };
         let socket = self.socket_mut(id)?;
-        if let Some(local) = &mut socket.local {
+        if let Some(local) = &mut socket.local
+            && local.ip().is_unspecified()
+        {
             local.set_ip(source);
         }
         socket.peer = Some(address);
@@ -225,7 +231,6 @@ impl Kernel {
         let options = self.socket(listener).map(|socket| socket.options.clone());
         let server = self.new_socket(there, is_v6);
         if let Ok(socket) = self.socket_mut(server) {
-            // The port stays the listener's: this one is found by its other end alone.
             socket.local = local;
             socket.peer = peer;
             socket.other = Some(client);
@@ -236,6 +241,11 @@ impl Kernel {
         }
         if let Some(object) = self.objects.find_mut(server) {
             object.references = 1;
+        }
+        // It holds the port, too, and longer than the listener if need be.
+        if let Some(port) = local.map(|local| local.port()) {
+            let accepted = &mut self.hosts[there].accepted;
+            accepted.insert((port, server));
         }
         if let Ok(socket) = self.socket_mut(listener)
             && let State::Listening { queue, .. } = &mut socket.state
@@ -261,10 +271,33 @@ impl Kernel {
                 socket.state = State::Connected;
                 socket.other = Some(server);
             }
+            // After the peer's orderly end a reset only says that it takes nothing more.
+            (State::Connected, Err(libc::ECONNRESET)) if socket.has_end => {
+                self.close_with(client, libc::EPIPE);
+            }
             (State::Connecting | State::Connected, Err(errno)) => self.close_with(client, errno),
             _ => {}
         }
         self.stir(client);
+    }
+}
+
+/// Where a connect to `address` goes: the unspecified address is this host.
+pub(super) fn reached(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        SocketAddr::new(loopback(address.is_ipv6()), address.port())
+    } else {
+        address
+    }
+}
+
+/// A socket's own family is looked at first, and one that is too short for an IPv6 address is no
+/// address at all.
+fn has_family(address: SocketAddr, is_v6: bool) -> Result<(), i32> {
+    match (is_v6, address.is_ipv6()) {
+        (false, true) => Err(libc::EAFNOSUPPORT),
+        (true, false) => Err(libc::EINVAL),
+        _ => Ok(()),
     }
 }
 

@@ -13,6 +13,8 @@ use super::table::{Id, Table};
 
 /// What the medium writes in one piece, bytes.
 const SECTOR: usize = 512;
+/// The longest file: holes take memory here.
+const FILE_MAX: u64 = 1 << 30;
 
 #[derive(Debug)]
 pub(super) struct Disk {
@@ -31,6 +33,9 @@ pub(super) struct Inode {
     opens: usize,
     /// Entries of directories that name it now.
     pub(super) links: u32,
+    /// Its permissions.
+    pub(super) mode: u32,
+    pub(super) modified_ns: u64,
 }
 
 #[derive(Debug)]
@@ -67,6 +72,8 @@ impl Disk {
             node: Node::Directory(Directory::default()),
             opens: 0,
             links: 1,
+            mode: 0o755,
+            modified_ns: 0,
         });
         Disk {
             inodes,
@@ -93,12 +100,21 @@ impl Disk {
         }
     }
 
-    pub(super) fn create(&mut self, node: Node) -> Id {
+    pub(super) fn create(&mut self, node: Node, mode: u32, modified_ns: u64) -> Id {
         self.inodes.insert(Inode {
             node,
             opens: 0,
             links: 0,
+            mode,
+            modified_ns,
         })
+    }
+
+    /// An inode's content has changed.
+    pub(super) fn touch(&mut self, inode: Id, now_ns: u64) {
+        if let Some(inode) = self.inodes.find_mut(inode) {
+            inode.modified_ns = now_ns;
+        }
     }
 
     pub(super) fn open(&mut self, inode: Id) {
@@ -154,13 +170,19 @@ impl Disk {
 
     /// Writes at `offset`, as much as there is room for.
     pub(super) fn write(&mut self, inode: Id, offset: u64, bytes: &[u8]) -> Result<usize, i32> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
         let free = self.capacity.saturating_sub(self.used);
         let file = self.file(inode)?;
         let end = offset.checked_add(bytes.len() as u64).ok_or(libc::EFBIG)?;
         let len = file.now.len() as u64;
-        let room = (len + free).saturating_sub(offset);
+        if offset >= FILE_MAX {
+            return Err(libc::EFBIG);
+        }
+        let room = (len + free).min(FILE_MAX).saturating_sub(offset);
         let n = (bytes.len() as u64).min(room) as usize;
-        if n == 0 && !bytes.is_empty() {
+        if n == 0 {
             return Err(libc::ENOSPC);
         }
         let bytes = &bytes[..n];
@@ -175,6 +197,9 @@ impl Disk {
         let free = self.capacity.saturating_sub(self.used);
         let file = self.file(inode)?;
         let before = file.now.len() as u64;
+        if len > FILE_MAX {
+            return Err(libc::EFBIG);
+        }
         if len.saturating_sub(before) > free {
             return Err(libc::ENOSPC);
         }

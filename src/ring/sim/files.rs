@@ -1,8 +1,7 @@
 //! Ops on files, directories and eventfds.
 
-use super::disk::{Directory, File, Node};
 use super::kernel::{Args, HostId, Kernel};
-use super::object::{DiskFile, Object, OpenFile};
+use super::object::{DiskFile, OpenFile};
 use super::ops::Tried;
 use super::table::Id;
 use crate::ring::opcode;
@@ -10,14 +9,6 @@ use crate::ring::sqe::RawSqe;
 
 /// The offset that stands for the file's position.
 const POSITION: u64 = u64::MAX;
-const NAME_MAX: usize = 255;
-
-/// Where a path leads: the directory, the last name, and what it names now.
-struct Place {
-    directory: Id,
-    name: Vec<u8>,
-    inode: Option<Id>,
-}
 
 impl Kernel {
     pub(super) fn try_read(&mut self, op: Id, object: Id, sqe: &RawSqe) -> Tried {
@@ -48,11 +39,7 @@ impl Kernel {
         offset: u64,
     ) -> Result<i32, i32> {
         let (host, file) = self.disk_file(object)?;
-        let at = if offset == POSITION {
-            file.position
-        } else {
-            offset
-        };
+        let at = place_of(offset, lent.len(), file.position)?;
         let content = &self.hosts[host].disk.file(file.inode)?.now;
         let left = (content.len() as u64).saturating_sub(at);
         let n = (lent.len() as u64).min(left) as usize;
@@ -95,17 +82,19 @@ impl Kernel {
         let disk = &mut self.hosts[host].disk;
         let at = match offset {
             _ if file.appends => disk.file(file.inode)?.now.len() as u64,
-            POSITION => file.position,
-            offset => offset,
+            _ => place_of(offset, bytes.len(), file.position)?,
         };
         let n = disk.write(file.inode, at, bytes)?;
+        if n > 0 {
+            disk.touch(file.inode, self.now_ns);
+        }
         if offset == POSITION {
             self.set_position(object, at + n as u64);
         }
         Ok(n as i32)
     }
 
-    fn disk_file(&self, object: Id) -> Result<(HostId, DiskFile), i32> {
+    pub(super) fn disk_file(&self, object: Id) -> Result<(HostId, DiskFile), i32> {
         let object = self.objects.find(object).ok_or(libc::EBADF)?;
         match &object.file {
             OpenFile::Disk(file) => Ok((object.host, file.clone())),
@@ -140,7 +129,14 @@ impl Kernel {
         if !file.writes || i64::try_from(len).is_err() {
             return Err(libc::EINVAL);
         }
-        self.hosts[host].disk.resize(file.inode, len).map(|()| 0)
+        self.resize_file(host, file.inode, len).map(|()| 0)
+    }
+
+    pub(super) fn resize_file(&mut self, host: HostId, inode: Id, len: u64) -> Result<(), i32> {
+        let disk = &mut self.hosts[host].disk;
+        disk.resize(inode, len)?;
+        disk.touch(inode, self.now_ns);
+        Ok(())
     }
 
     /// The ops that work on a path.
@@ -155,199 +151,23 @@ impl Kernel {
             return Err(libc::EFAULT);
         };
         match sqe.opcode {
-            opcode::OPENAT => self.open(host, &path, sqe.op_flags.cast_signed()),
+            opcode::OPENAT => self.open(host, &path, sqe),
             opcode::RENAMEAT => self.rename(host, &path, &second, sqe.op_flags),
             opcode::UNLINKAT => {
                 let directory = sqe.op_flags & libc::AT_REMOVEDIR.cast_unsigned() != 0;
                 self.unlink(host, &path, directory)
             }
-            opcode::MKDIRAT => self.make_directory(host, &path),
+            opcode::MKDIRAT => self.make_directory(host, &path, sqe.len),
             _ => Err(libc::EINVAL),
         }
     }
+}
 
-    fn open(&mut self, host: HostId, path: &[u8], flags: i32) -> Result<i32, i32> {
-        if flags & libc::O_TMPFILE == libc::O_TMPFILE {
-            return Err(libc::EOPNOTSUPP);
-        }
-        let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
-        let place = self.walk(host, path)?;
-        let exclusive = flags & libc::O_EXCL != 0 && flags & libc::O_CREAT != 0;
-        let disk = &mut self.hosts[host].disk;
-        let inode = match place.inode {
-            Some(_) if exclusive => return Err(libc::EEXIST),
-            Some(inode) => {
-                let is_directory = disk.directory(inode).is_ok();
-                if is_directory && (writes || flags & libc::O_CREAT != 0) {
-                    return Err(libc::EISDIR);
-                }
-                if !is_directory && flags & libc::O_DIRECTORY != 0 {
-                    return Err(libc::ENOTDIR);
-                }
-                inode
-            }
-            None if flags & libc::O_CREAT == 0 => return Err(libc::ENOENT),
-            None => {
-                let inode = disk.create(Node::File(File::default()));
-                let change = disk.next_change();
-                disk.link(change, place.directory, &place.name, Some(inode));
-                inode
-            }
-        };
-        disk.open(inode);
-        let object = self.objects.insert(Object::new(
-            host,
-            OpenFile::Disk(DiskFile {
-                inode,
-                position: 0,
-                appends: flags & libc::O_APPEND != 0,
-                reads: flags & libc::O_ACCMODE != libc::O_WRONLY,
-                writes,
-            }),
-        ));
-        match self.install(host, object) {
-            Ok(fd) => {
-                if flags & libc::O_TRUNC != 0 && writes {
-                    self.hosts[host].disk.resize(inode, 0)?;
-                }
-                Ok(fd)
-            }
-            Err(errno) => {
-                self.objects.remove(object);
-                self.hosts[host].disk.close(inode);
-                Err(errno)
-            }
-        }
-    }
-
-    fn rename(&mut self, host: HostId, from: &[u8], to: &[u8], flags: u32) -> Result<i32, i32> {
-        if flags & !libc::RENAME_NOREPLACE != 0 {
-            return Err(libc::EINVAL);
-        }
-        let from = self.walk(host, from)?;
-        let to = self.walk(host, to)?;
-        let moved = from.inode.ok_or(libc::ENOENT)?;
-        let disk = &mut self.hosts[host].disk;
-        let moves_directory = disk.directory(moved).is_ok();
-        if let Some(replaced) = to.inode {
-            if replaced == moved {
-                return Ok(0);
-            }
-            if flags & libc::RENAME_NOREPLACE != 0 {
-                return Err(libc::EEXIST);
-            }
-            match (moves_directory, disk.directory(replaced)) {
-                (true, Ok(directory)) if !directory.now.is_empty() => return Err(libc::ENOTEMPTY),
-                (true, Err(_)) => return Err(libc::ENOTDIR),
-                (false, Ok(_)) => return Err(libc::EISDIR),
-                _ => {}
-            }
-        }
-        if moves_directory && (to.directory == moved || self.is_below(host, moved, to.directory)) {
-            return Err(libc::EINVAL);
-        }
-        let disk = &mut self.hosts[host].disk;
-        let change = disk.next_change();
-        disk.link(change, to.directory, &to.name, Some(moved));
-        disk.link(change, from.directory, &from.name, None);
-        Ok(0)
-    }
-
-    fn is_below(&self, host: HostId, directory: Id, inode: Id) -> bool {
-        let Ok(directory) = self.hosts[host].disk.directory(directory) else {
-            return false;
-        };
-        let mut entries = directory.now.values();
-        entries.any(|entry| *entry == inode || self.is_below(host, *entry, inode))
-    }
-
-    fn unlink(&mut self, host: HostId, path: &[u8], directory: bool) -> Result<i32, i32> {
-        let place = self.walk(host, path)?;
-        let inode = place.inode.ok_or(libc::ENOENT)?;
-        let disk = &mut self.hosts[host].disk;
-        match (directory, disk.directory(inode)) {
-            (true, Ok(entries)) if !entries.now.is_empty() => return Err(libc::ENOTEMPTY),
-            (true, Err(_)) => return Err(libc::ENOTDIR),
-            (false, Ok(_)) => return Err(libc::EISDIR),
-            _ => {}
-        }
-        let change = disk.next_change();
-        disk.link(change, place.directory, &place.name, None);
-        Ok(0)
-    }
-
-    fn make_directory(&mut self, host: HostId, path: &[u8]) -> Result<i32, i32> {
-        let place = self.walk(host, path)?;
-        if place.inode.is_some() {
-            return Err(libc::EEXIST);
-        }
-        let disk = &mut self.hosts[host].disk;
-        let inode = disk.create(Node::Directory(Directory::default()));
-        let change = disk.next_change();
-        disk.link(change, place.directory, &place.name, Some(inode));
-        Ok(0)
-    }
-
-    fn status(
-        &mut self,
-        host: HostId,
-        sqe: &RawSqe,
-        path: &[u8],
-        into: super::memory::Lent,
-    ) -> Result<i32, i32> {
-        let empty = path.is_empty() && sqe.op_flags & libc::AT_EMPTY_PATH.cast_unsigned() != 0;
-        let inode = if empty {
-            self.disk_file(self.object_of(host, sqe.fd)?)?.1.inode
-        } else {
-            self.walk(host, path)?.inode.ok_or(libc::ENOENT)?
-        };
-        let disk = &self.hosts[host].disk;
-        let found = disk.inodes.find(inode).ok_or(libc::EIO)?;
-        let (kind, len) = match &found.node {
-            Node::File(file) => (libc::S_IFREG | 0o644, file.now.len()),
-            Node::Directory(_) => (libc::S_IFDIR | 0o755, 4096),
-        };
-        super::memory::Status {
-            mode: kind as u16,
-            links: found.links,
-            len: len as u64,
-        }
-        .write(into);
-        Ok(0)
-    }
-
-    /// Follows a path from the root: every process works there.
-    fn walk(&self, host: HostId, path: &[u8]) -> Result<Place, i32> {
-        let disk = &self.hosts[host].disk;
-        if path.is_empty() {
-            return Err(libc::ENOENT);
-        }
-        let mut place = Place {
-            directory: disk.root,
-            name: Vec::new(),
-            inode: Some(disk.root),
-        };
-        let mut above = Vec::new();
-        for name in path.split(|byte| *byte == b'/') {
-            if name.is_empty() || name == b"." {
-                continue;
-            }
-            if name.len() > NAME_MAX {
-                return Err(libc::ENAMETOOLONG);
-            }
-            let directory = place.inode.ok_or(libc::ENOENT)?;
-            if name == b".." {
-                place.inode = Some(above.pop().unwrap_or(disk.root));
-                continue;
-            }
-            let entries = disk.directory(directory)?;
-            above.push(directory);
-            place = Place {
-                directory,
-                name: name.to_vec(),
-                inode: entries.now.get(name).copied(),
-            };
-        }
-        Ok(place)
+/// Where a read or write of `len` bytes begins. Its end must be an offset, too.
+fn place_of(offset: u64, len: usize, position: u64) -> Result<u64, i32> {
+    let at = if offset == POSITION { position } else { offset };
+    match at.checked_add(len as u64).map(i64::try_from) {
+        Some(Ok(_)) => Ok(at),
+        _ => Err(libc::EINVAL),
     }
 }

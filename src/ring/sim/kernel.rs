@@ -8,7 +8,7 @@
 //! * Time passes only in [`Kernel::advance`], from event to event.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 
 use super::adversary::Adversary;
 use super::buffers::Group;
@@ -51,6 +51,8 @@ pub(crate) struct Host {
     pub(super) disk: Disk,
     /// Listening sockets, and those that are bound, by port.
     pub(super) ports: BTreeMap<u16, Vec<Id>>,
+    /// Connections that were accepted, or wait for that, by port.
+    pub(super) accepted: BTreeSet<(u16, Id)>,
     pub(super) next_port: u16,
 }
 
@@ -284,6 +286,18 @@ impl Kernel {
             object.references += 1;
         }
         Ok(super::number::descriptor(host, index))
+    }
+
+    /// What is given a descriptor asks for its number first, before anything else can be wrong.
+    pub(super) fn has_free_descriptor(&self, host: HostId) -> Result<(), i32> {
+        let Host {
+            descriptors,
+            nofile,
+            ..
+        } = &self.hosts[host];
+        let room = descriptors.len() < *nofile;
+        let free = room || descriptors[..*nofile].iter().any(Option::is_none);
+        if free { Ok(()) } else { Err(libc::EMFILE) }
     }
 
     pub(super) fn close(&mut self, host: HostId, fd: i32) -> Result<(), i32> {

@@ -144,14 +144,19 @@ impl Kernel {
             return;
         };
         socket.resent = 0;
+        let mut is_end = false;
         while let Some(segment) = socket.wire.front()
             && segment.arrives_ns() <= now
         {
             if let Some(segment) = socket.wire.pop_front() {
+                is_end |= matches!(segment, Segment::End(_));
                 arrive(socket, segment);
             }
         }
-        let next = socket.wire.front().map(Segment::arrives_ns);
+        let (next, other) = (socket.wire.front().map(Segment::arrives_ns), socket.other);
+        if is_end && let Some(Ok(sender)) = other.map(|sender| self.socket_mut(sender)) {
+            sender.is_end_known = true;
+        }
         if let Some(at) = next {
             self.after(at - now, Event::Deliver(to));
         }
@@ -276,7 +281,7 @@ impl Kernel {
     /// Ends one or both directions of a connection.
     pub(super) fn shut_down(&mut self, id: Id, read: bool, write: bool) -> Result<(), i32> {
         let socket = self.socket_mut(id)?;
-        if !matches!(socket.state, State::Connected) {
+        if !matches!(socket.state, State::Connected) || socket.is_over() {
             return Err(libc::ENOTCONN);
         }
         let first = write && !socket.is_write_shut;
@@ -284,7 +289,12 @@ impl Kernel {
         socket.is_write_shut |= write;
         let other = socket.other;
         if let Some(other) = other.filter(|_| first) {
-            self.put_on_wire(id, other, Segment::End);
+            if self.socket(other).is_ok() {
+                self.put_on_wire(id, other, Segment::End);
+            } else if let Ok(socket) = self.socket_mut(id) {
+                // The kernel that has closed the other end still knows it.
+                socket.is_end_known = true;
+            }
         }
         self.stir(id);
         Ok(())

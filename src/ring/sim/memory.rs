@@ -111,6 +111,8 @@ pub(super) struct Status {
     pub(super) mode: u16,
     pub(super) links: u32,
     pub(super) len: u64,
+    pub(super) modified_s: u64,
+    pub(super) modified_ns: u32,
 }
 
 impl Status {
@@ -122,6 +124,8 @@ impl Status {
         status.stx_mode = self.mode;
         status.stx_nlink = self.links;
         status.stx_size = self.len;
+        status.stx_mtime.tv_sec = self.modified_s.cast_signed();
+        status.stx_mtime.tv_nsec = self.modified_ns;
         status.stx_blocks = self.len.div_ceil(512);
         let start = (&raw const status).cast::<u8>();
         // SAFETY: the value is live, and every byte of it was zeroed.

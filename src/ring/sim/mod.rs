@@ -8,8 +8,8 @@
 //! * [`kernel`]: the state, the descriptors, and how time goes on.
 //! * [`adversary`] and [`faults`]: who decides, and what may go wrong how often.
 //! * `ops`, `cancel`, `arguments`: an op's way from its submission to its completions.
-//! * `socket`, `connect`, `links`: TCP and the network. `disk`, `files`: files, and what a power
-//!   failure leaves of them. `buffers`: provided buffers.
+//! * `socket`, `connect`, `links`: TCP and the network. `disk`, `files`, `names`: files, and what a
+//!   power failure leaves of them. `buffers`: provided buffers.
 //! * `memory`: the only place that touches what the process has lent.
 //! * `calls`: plain system calls. `trace`: what happened, as a digest and for a reader.
 //!
@@ -34,6 +34,7 @@ mod files;
 pub(crate) mod kernel;
 mod links;
 mod memory;
+mod names;
 mod number;
 mod object;
 mod ops;
@@ -148,6 +149,7 @@ impl World {
             nofile: 1024,
             disk: Disk::new(),
             ports: BTreeMap::new(),
+            accepted: BTreeSet::new(),
             next_port: 32_768,
         });
         id
@@ -255,6 +257,7 @@ impl Kernel {
             self.release(object);
         }
         self.hosts[host].ports.clear();
+        self.hosts[host].accepted.clear();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use super::connect::reached;
 use super::faults::Fault;
 use super::kernel::{Args, Event, HostId, Kernel, RingId};
 use super::links::Segment;
@@ -34,6 +35,8 @@ pub(super) struct Socket {
     pub(super) resent: u32,
     /// The peer sends no more.
     pub(super) has_end: bool,
+    /// The peer knows that this end sends no more.
+    pub(super) is_end_known: bool,
     pub(super) is_read_shut: bool,
     pub(super) is_write_shut: bool,
     /// `SO_ERROR`, reported once.
@@ -82,6 +85,7 @@ impl Socket {
             wire_bytes: 0,
             resent: 0,
             has_end: false,
+            is_end_known: false,
             is_read_shut: false,
             is_write_shut: false,
             error: None,
@@ -95,6 +99,15 @@ impl Socket {
                 !self.received.is_empty() || self.is_at_end() || self.error.is_some()
             }
             State::Fresh | State::Connecting => false,
+        }
+    }
+
+    /// Whether both directions have ended: the connection is no more, though the descriptor is.
+    pub(super) fn is_over(&self) -> bool {
+        match self.state {
+            State::Connected => self.has_end && self.is_end_known,
+            State::Closed => true,
+            State::Fresh | State::Listening { .. } | State::Connecting => false,
         }
     }
 
@@ -130,6 +143,9 @@ impl Kernel {
         let Some(host) = self.objects.find(id).map(|object| object.host) else {
             return Tried::failed(libc::EBADF);
         };
+        if let Err(errno) = self.has_free_descriptor(host) {
+            return Tried::failed(errno);
+        }
         let connection = match self.socket_mut(id) {
             Ok(socket) => match &mut socket.state {
                 State::Listening { queue, .. } => queue.front().copied(),
@@ -188,7 +204,7 @@ impl Kernel {
                 Err(errno) => Tried::failed(errno),
             },
             State::Connecting => Tried::Wait,
-            State::Connected if socket.peer == Some(address) => Tried::Done(0, 0),
+            State::Connected if socket.peer == Some(reached(address)) => Tried::Done(0, 0),
             State::Connected => Tried::failed(libc::EISCONN),
             State::Closed => {
                 let errno = socket.error.take().unwrap_or(libc::ECONNABORTED);
@@ -211,6 +227,10 @@ impl Kernel {
         }
         let readable = socket.received.len();
         if readable == 0 {
+            // What came in order counts, not what came after it.
+            if socket.has_end {
+                return Tried::Done(0, 0);
+            }
             return match socket.error.take() {
                 Some(errno) => Tried::failed(errno),
                 None if socket.is_at_end() => Tried::Done(0, 0),
@@ -302,9 +322,15 @@ impl Kernel {
             - done;
         let room = match self.room_to_send(id) {
             Ok(room) => room,
-            // A part was sent: that is the result, and the errno is swallowed.
-            Err(_) if done > 0 => return Tried::Done(done as i32, 0),
-            Err(errno) => return self.send_failed(sqe, errno),
+            Err(errno) => {
+                // Told once, to whoever asks first.
+                let told = self.socket_mut(id).ok().and_then(|it| it.error.take());
+                // A part was sent: that is the result, and the errno is swallowed.
+                if done > 0 {
+                    return Tried::Done(done as i32, 0);
+                }
+                return self.send_failed(sqe, told.unwrap_or(errno));
+            }
         };
         if room == 0 && len > 0 {
             return Tried::Wait;

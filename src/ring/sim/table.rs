@@ -9,6 +9,17 @@ pub(crate) struct Id {
     serial: u32,
 }
 
+impl Id {
+    pub(super) const MIN: Id = Id {
+        index: 0,
+        serial: 0,
+    };
+    pub(super) const MAX: Id = Id {
+        index: u32::MAX,
+        serial: u32::MAX,
+    };
+}
+
 #[derive(Debug)]
 pub(super) struct Table<T> {
     entries: Slab<(u32, T)>,
