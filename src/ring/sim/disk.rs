@@ -130,13 +130,22 @@ impl Disk {
         self.drop_unused(id);
     }
 
+    /// Frees what has no name and is not open. What the medium may still have a name for after a
+    /// power failure stays: its bytes come back with that name.
     fn drop_unused(&mut self, id: Id) {
-        let unused = |inode: &Inode| inode.opens == 0 && inode.links == 0;
-        if self.inodes.find(id).is_some_and(unused)
-            && let Some(inode) = self.inodes.remove(id)
-            && let Node::File(file) = inode.node
-        {
-            self.used -= file.now.len() as u64;
+        let unused = |inode: &&mut Inode| inode.opens == 0 && inode.links == 0;
+        let Some(inode) = self.inodes.find_mut(id).filter(unused) else {
+            return;
+        };
+        if let Node::File(file) = &mut inode.node {
+            self.used -= std::mem::take(&mut file.now).len() as u64;
+        }
+        let names = |inode: &Inode| match &inode.node {
+            Node::Directory(directory) => directory.may_name(id),
+            Node::File(_) => false,
+        };
+        if !self.inodes.iter().any(|(_, inode)| names(inode)) {
+            self.inodes.remove(id);
         }
     }
 
@@ -218,8 +227,13 @@ impl Disk {
                 }
             }
             Some(Node::Directory(directory)) => {
+                let mut unnamed = Vec::new();
                 for (_, name, inode) in directory.changes.drain(..) {
-                    set(&mut directory.medium, name, inode);
+                    unnamed.extend(inode);
+                    unnamed.extend(set(&mut directory.medium, name, inode));
+                }
+                for inode in unnamed {
+                    self.drop_unused(inode);
                 }
             }
             None => {}
@@ -273,6 +287,10 @@ impl Disk {
     /// Counts names anew, from the root on, and drops what has none.
     fn sweep(&mut self, all: &[Id]) {
         let mut reached = vec![self.root];
+        // No directory names the root, which must not go when it is closed.
+        if let Some(root) = self.inodes.find_mut(self.root) {
+            root.links = 1;
+        }
         let mut at = 0;
         while at < reached.len() {
             let names: Vec<Id> = match self.directory(reached[at]) {
@@ -299,6 +317,15 @@ impl Disk {
             Node::Directory(_) => 0,
         });
         self.used = lens.sum();
+    }
+}
+
+impl Directory {
+    /// Whether it names `inode` on the medium, or may do so after a power failure.
+    fn may_name(&self, inode: Id) -> bool {
+        let mut changes = self.changes.iter();
+        self.medium.values().any(|named| *named == inode)
+            || changes.any(|(_, _, named)| *named == Some(inode))
     }
 }
 
@@ -350,9 +377,10 @@ fn put(bytes: &mut Vec<u8>, offset: u64, written: &[u8]) {
     bytes[offset..end].copy_from_slice(written);
 }
 
-fn set(names: &mut BTreeMap<Vec<u8>, Id>, name: Vec<u8>, inode: Option<Id>) {
+/// Returns what had the name before.
+fn set(names: &mut BTreeMap<Vec<u8>, Id>, name: Vec<u8>, inode: Option<Id>) -> Option<Id> {
     match inode {
         Some(inode) => names.insert(name, inode),
         None => names.remove(&name),
-    };
+    }
 }
