@@ -94,6 +94,7 @@ where
 pub struct Check {
     first: u64,
     seeds: u64,
+    alone: Option<u64>,
     faults: Faults,
     limit: Duration,
     forced: Option<Forced>,
@@ -113,6 +114,7 @@ impl Check {
         Check {
             first: 0,
             seeds: 200,
+            alone: None,
             faults: Faults::default(),
             limit: Duration::from_secs(3600),
             forced: None,
@@ -130,6 +132,12 @@ impl Check {
     /// The first of the seeds.
     pub fn first_seed(mut self, seed: u64) -> Check {
         self.first = seed;
+        self
+    }
+
+    /// Runs this seed alone and prints its trace, as `CORERING_SIM_SEED` does.
+    pub fn seed(mut self, seed: u64) -> Check {
+        self.alone = Some(seed);
         self
     }
 
@@ -172,7 +180,7 @@ impl Check {
     where
         F: Future<Output = ()> + 'static,
     {
-        if let Some(seed) = number(SEED) {
+        if let Some(seed) = number(SEED).or(self.alone) {
             return self.replay(seed, &test);
         }
         let seeds = number(SEEDS).unwrap_or(self.seeds);

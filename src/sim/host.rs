@@ -10,6 +10,9 @@ use std::time::Duration;
 use super::run::Shared;
 use crate::ring::sim::kernel::HostId;
 
+/// The host of the test, which is made first.
+const TEST: HostId = 0;
+
 /// A running simulation, in the hands of its test.
 #[derive(Clone)]
 pub struct Sim(pub(super) Rc<Shared>);
@@ -42,6 +45,13 @@ impl Sim {
     /// Whether something that happens with a probability of `p` happens now, chosen by the seed.
     pub fn chance(&self, p: f64) -> bool {
         (self.0.random() >> 11) as f64 / ((1_u64 << 53) as f64) < p
+    }
+
+    /// Writes a line into the trace of the run: what the test does and learns, between what the
+    /// kernel does. Costs nothing while no trace is kept.
+    pub fn note(&self, text: impl fmt::Display) {
+        let mut kernel = self.0.world.kernel.borrow_mut();
+        kernel.note(TEST, || format!("** {text}"));
     }
 
     /// Cuts the network between two hosts, in both directions. Connections stay, and time out after
@@ -114,10 +124,11 @@ impl Host {
     /// Starts a program on one core. What ran here before ends as in [`kill`](Host::kill).
     ///
     /// The function is called again for each [`restart`](Host::restart). A panic of its future ends
-    /// the run as a failure.
+    /// the run as a failure. What else it returns, an error for instance, is noted in the trace: a
+    /// program may end, and the test restarts it as a supervisor would.
     pub fn run<F>(&self, program: impl Fn() -> F + 'static)
     where
-        F: Future<Output = ()> + 'static,
+        F: Future<Output: fmt::Debug> + 'static,
     {
         self.run_on_cores(1, move |_| program());
     }
@@ -126,9 +137,18 @@ impl Host {
     /// and nothing else. It is told its core's number, from 0.
     pub fn run_on_cores<F>(&self, cores: usize, program: impl Fn(usize) -> F + 'static)
     where
-        F: Future<Output = ()> + 'static,
+        F: Future<Output: fmt::Debug> + 'static,
     {
-        let program = Rc::new(move |core| Box::pin(program(core)) as _);
+        let (world, id) = (Rc::clone(&self.shared.world), self.id);
+        let program = Rc::new(move |core| {
+            let (world, program) = (Rc::clone(&world), program(core));
+            let noting = async move {
+                let output = program.await;
+                let mut kernel = world.kernel.borrow_mut();
+                kernel.note(id, || format!("program ended: {output:?}"));
+            };
+            Box::pin(noting) as _
+        });
         self.shared.set_program(self.id, cores, program);
     }
 

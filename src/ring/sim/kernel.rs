@@ -309,7 +309,7 @@ impl Kernel {
     }
 
     /// The name of a ring's host, for traces.
-    pub(super) fn note(&mut self, host: HostId, text: impl FnOnce() -> String) {
+    pub(crate) fn note(&mut self, host: HostId, text: impl FnOnce() -> String) {
         let name = &self.hosts[host].name;
         self.trace.note(self.now_ns, name, text);
     }
