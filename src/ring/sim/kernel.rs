@@ -109,6 +109,23 @@ impl Args {
     }
 }
 
+impl Args {
+    /// Names and addresses, for traces.
+    pub(super) fn texts(&self) -> String {
+        let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+        match self {
+            Args::Paths(path, second) if second.is_empty() => text(path),
+            Args::Paths(path, second) => format!("{} to {}", text(path), text(second)),
+            Args::Status(path, _) => text(path),
+            Args::Address(address) => {
+                let address = address.as_socket();
+                address.map_or_else(String::new, |address| address.to_string())
+            }
+            Args::None | Args::Memory(_) | Args::Vectors(_) => String::new(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Stage {
     /// On its object's list.

@@ -67,6 +67,12 @@ impl Kernel {
             return Err(libc::EACCES);
         }
         let args = super::arguments::take(sqe)?;
+        if self.trace.is_recorded() {
+            let texts = args.texts();
+            if !texts.is_empty() {
+                self.note(host, || format!("   {texts}"));
+            }
+        }
         let object = if super::arguments::has_descriptor(sqe.opcode) {
             let object = self.object_of(host, sqe.fd)?;
             if let Some(object) = self.objects.find_mut(object) {

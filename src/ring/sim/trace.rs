@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::faults::name_of;
 use super::number::without_world;
 use crate::ring::cqe::Cqe;
+use crate::ring::opcode;
 use crate::ring::sqe::RawSqe;
 
 /// Lines that are kept: the end of a run is where it failed.
@@ -60,11 +61,16 @@ impl Trace {
         if self.is_recorded() {
             let (name, fd, len) = (name_of(sqe.opcode), Number(sqe.fd), sqe.len);
             let key = sqe.user_data;
-            self.line(
-                now_ns,
-                host,
-                &format!("-> {name} fd {fd} len {len} #{key:x}"),
-            );
+            let operands = match sqe.opcode {
+                opcode::READ | opcode::WRITE => format!("fd {fd} len {len} at {}", sqe.off),
+                // What `len` means besides is no length.
+                opcode::RECV | opcode::SEND | opcode::SEND_ZC => format!("fd {fd} len {len}"),
+                opcode::ASYNC_CANCEL => format!("of #{:x}", sqe.addr),
+                _ if sqe.fd < 0 => String::new(),
+                _ => format!("fd {fd}"),
+            };
+            let text = format!("-> {name} {operands} #{key:x}");
+            self.line(now_ns, host, &text);
         }
     }
 
