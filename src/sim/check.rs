@@ -12,7 +12,7 @@ use super::host::Sim;
 use super::quiet;
 use super::run::{self, Ended};
 use crate::ring::sim::Setup;
-use crate::ring::sim::adversary::Forced;
+use crate::ring::sim::adversary::{Choice, Forced};
 use crate::ring::sim::faults::{Coverage, Faults};
 
 /// The seed to run alone, with its trace.
@@ -266,8 +266,7 @@ impl Check {
         let is_repeatable = last.digest == digest && last.failure.is_some();
         let mut keep = None;
         if is_repeatable && self.shrinks {
-            let chosen = last.choices.iter().map(|choice| choice.number).collect();
-            let shorter = self.shrunk(seed, chosen, test);
+            let shorter = self.shrunk(seed, &last.choices, test);
             let again = self.once(seed, Some(Rc::new(shorter.clone())), true, test);
             if again.failure.is_some() {
                 last = again;
@@ -285,8 +284,9 @@ impl Check {
         })
     }
 
-    /// As few of the choices as it takes to fail: takes away halves, quarters and so on.
-    fn shrunk<F>(&self, seed: u64, mut chosen: Vec<u64>, test: &impl Fn(Sim) -> F) -> BTreeSet<u64>
+    /// As few of the choices as it takes to fail: takes away those of one kind, then halves,
+    /// quarters and so on.
+    fn shrunk<F>(&self, seed: u64, choices: &[Choice], test: &impl Fn(Sim) -> F) -> BTreeSet<u64>
     where
         F: Future<Output = ()> + 'static,
     {
@@ -298,6 +298,18 @@ impl Check {
             let spent = runs > SHRINK_RUNS || begin.elapsed() > SHRINK_TIME;
             !spent && self.once(seed, Some(keep), false, test).failure.is_some()
         };
+        let mut chosen: Vec<u64> = choices.iter().map(|choice| choice.number).collect();
+        // Most are latencies and delays, and most of those matter little.
+        let kinds: BTreeSet<&str> = choices.iter().map(|choice| choice.what).collect();
+        for kind in kinds {
+            let others = choices.iter().filter(|choice| choice.what != kind);
+            let others: BTreeSet<u64> = others.map(|choice| choice.number).collect();
+            let mut fewer = chosen.clone();
+            fewer.retain(|number| others.contains(number));
+            if fails(&fewer) {
+                chosen = fewer;
+            }
+        }
         let mut size = chosen.len();
         while size > 0 {
             let mut at = 0;

@@ -78,6 +78,8 @@ where
     });
     let begin = world.now_ns();
     let mut failure = shared.drive(limit, test).err();
+    // What ends now only because the run does tells nobody why it has failed.
+    let lines = world.kernel.borrow_mut().trace.take_lines();
     shared.end();
     if failure.is_none() {
         failure = world.leftovers();
@@ -90,7 +92,7 @@ where
         coverage: kernel.take_coverage(),
         simulated,
         choices: kernel.adversary.chosen.take().unwrap_or_default(),
-        lines: kernel.trace.take_lines(),
+        lines,
     }
 }
 
