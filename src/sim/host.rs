@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::run::Shared;
+use crate::ring::sim::faults::Fault;
 use crate::ring::sim::kernel::HostId;
 
 /// The host of the test, which is made first.
@@ -52,6 +53,12 @@ impl Sim {
     pub fn note(&self, text: impl fmt::Display) {
         let mut kernel = self.0.world.kernel.borrow_mut();
         kernel.note(TEST, || format!("** {text}"));
+    }
+
+    /// How often `fault` has happened in this run so far: without [`Fault::Error`] and
+    /// [`Fault::Reset`] nothing that a program sees is the simulation's doing.
+    pub fn happened(&self, fault: Fault) -> u64 {
+        self.0.world.kernel.borrow().happened(fault)
     }
 
     /// Cuts the network between two hosts, in both directions. Connections stay, and time out after
@@ -172,6 +179,11 @@ impl Host {
     /// Starts its program again.
     pub fn restart(&self) {
         self.shared.restart(self.id);
+    }
+
+    /// How many descriptors its programs have open. A runtime by itself has two.
+    pub fn open_descriptors(&self) -> usize {
+        self.shared.world.open_descriptors(self.id)
     }
 
     /// Limits the bytes in its files; beyond it writes fail with `ENOSPC`. No limit by default.

@@ -301,10 +301,25 @@ impl Coverage {
         self.counts.iter().flatten().sum()
     }
 
+    /// How often a fault happened, to whatever operation.
+    pub fn count_of(&self, fault: Fault) -> u64 {
+        self.counts.iter().map(|faults| faults[fault.index()]).sum()
+    }
+
+    /// The operations that were never submitted.
+    pub fn unused(&self) -> Vec<&'static str> {
+        let unused = |op: u8| self.submitted[usize::from(op)] == 0;
+        let names = OPERATIONS.iter().filter(|(op, _)| unused(*op));
+        names.map(|(_, name)| *name).collect()
+    }
+
     /// The cells that could have happened to operations which were submitted, and did not.
     pub fn missing(&self) -> Vec<(&'static str, Fault)> {
         let mut missing = Vec::new();
         for (op, name) in OPERATIONS {
+            if self.submitted[usize::from(op)] == 0 {
+                continue;
+            }
             for fault in Fault::ALL {
                 let none = self.counts[usize::from(op)][fault.index()] == 0;
                 if none && fault.concerns(op) {

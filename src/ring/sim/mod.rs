@@ -208,6 +208,12 @@ impl World {
         self.kernel.borrow_mut().hosts[host].disk.capacity = bytes;
     }
 
+    /// How many descriptors are open on a host.
+    pub(crate) fn open_descriptors(&self, host: HostId) -> usize {
+        let kernel = self.kernel.borrow();
+        kernel.hosts[host].descriptors.iter().flatten().count()
+    }
+
     /// What is still there that ought to be gone when all programs have ended: descriptors, ops,
     /// and objects of the kernel.
     pub(crate) fn leftovers(&self) -> Option<String> {
@@ -235,6 +241,11 @@ impl Kernel {
     /// A choice of the seed's that belongs to the set-up.
     pub(crate) fn setup_choice(&self, what: u64, below: u64) -> u64 {
         self.adversary.fixed(what, below)
+    }
+
+    /// How often a fault has happened so far.
+    pub(crate) fn happened(&self, fault: Fault) -> u64 {
+        self.adversary.coverage.count_of(fault)
     }
 
     pub(crate) fn take_coverage(&mut self) -> Coverage {

@@ -1,0 +1,44 @@
+//! Random programs for the simulated kernel, and what must be true of each of them.
+
+pub(crate) mod books;
+pub(crate) mod fate;
+pub(crate) mod net;
+pub(crate) mod pattern;
+pub(crate) mod random;
+pub(crate) mod receive;
+pub(crate) mod scene;
+pub(crate) mod send;
+pub(crate) mod streams;
+pub(crate) mod talk;
+
+use std::pin::Pin;
+
+use corering::sim::Sim;
+
+use self::random::mix;
+
+type Run = Pin<Box<dyn Future<Output = ()>>>;
+
+/// One kind of program.
+#[derive(Clone, Copy)]
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    /// What it does.
+    pub(crate) about: &'static str,
+    start: fn(Sim) -> Run,
+}
+
+pub(crate) const ALL: [Workload; 1] = [Workload {
+    name: "streams",
+    about: "clients and servers talk, in every form of reading and writing",
+    start: |sim| Box::pin(streams::run(sim)),
+}];
+
+/// Runs the workload called `name`, or that of the seed.
+pub(crate) async fn run(sim: Sim, name: Option<String>) {
+    let workload = match name {
+        Some(name) => ALL.iter().find(|workload| workload.name == name),
+        None => ALL.get(mix(sim.seed()) as usize % ALL.len()),
+    };
+    (workload.expect("a workload's name").start)(sim).await;
+}
