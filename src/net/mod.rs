@@ -46,15 +46,19 @@
 //! # }
 //! ```
 
+mod accept;
+mod halves;
 mod listener;
 mod lookup;
 mod stream;
 mod tcp;
+mod unix;
 
+pub use self::accept::Accept;
+pub use self::halves::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use self::lookup::{ToSocketAddrs, lookup_host};
 pub use self::stream::{
-    FillBuf, FillMore, Read, Recv, Write, WriteAll, WriteVectored, WriteZeroCopy,
+    FillBuf, FillMore, Read, Recv, StreamSocket, Write, WriteAll, WriteVectored, WriteZeroCopy,
 };
-pub use self::tcp::{
-    Accept, Connect, OwnedReadHalf, OwnedWriteHalf, ReuniteError, TcpListener, TcpSocket, TcpStream,
-};
+pub use self::tcp::{Connect, TcpListener, TcpSocket, TcpStream};
+pub use self::unix::{UnixListener, UnixStream};

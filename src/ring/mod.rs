@@ -327,6 +327,15 @@ impl Ring {
         }
     }
 
+    /// Two new Unix sockets, connected to each other.
+    pub(crate) fn socket_pair(&self, kind: Type) -> io::Result<(Fd, Fd)> {
+        match &self.kernel {
+            Kernel::Uring(_) => sys::socket_pair(kind),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(_) => Err(sim::unsupported("Unix sockets")),
+        }
+    }
+
     /// A new eventfd of this kernel, CLOEXEC and blocking, with count 0.
     pub(crate) fn eventfd(&self) -> io::Result<Fd> {
         match &self.kernel {

@@ -23,6 +23,12 @@ pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> 
     Ok(Fd::from(OwnedFd::from(socket)))
 }
 
+/// Two new Unix sockets of the real kernel, connected to each other, CLOEXEC and blocking.
+pub(super) fn socket_pair(kind: Type) -> io::Result<(Fd, Fd)> {
+    let (a, b) = Socket::pair(Domain::UNIX, kind, None)?;
+    Ok((Fd::from(OwnedFd::from(a)), Fd::from(OwnedFd::from(b))))
+}
+
 /// A new eventfd of the real kernel, CLOEXEC and blocking, with count 0; see `Ring::eventfd`.
 pub(crate) fn eventfd() -> io::Result<Fd> {
     // SAFETY: eventfd takes no pointer.

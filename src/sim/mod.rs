@@ -19,6 +19,7 @@
 //!
 //! * [`spawn_blocking`](crate::task::spawn_blocking) runs its closure at once, in its caller.
 //! * Names other than those of hosts and `localhost` are `NotFound`; nothing asks a real resolver.
+//! * Unix sockets are `EAFNOSUPPORT`, or `Unsupported` for a pair.
 //! * Signals, and std's sockets and files, are an error or meet the real system: `into_std` and
 //!   `as_fd` have nothing to give.
 //! * Threads, `std::time` and hash maps with random keys are the program's own affair. A test that

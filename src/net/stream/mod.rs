@@ -13,6 +13,7 @@
 //! the buffers live until then. Dropping the user's handle only cancels the receive.
 
 mod close;
+mod family;
 mod fill;
 mod inbox;
 mod read;
@@ -27,6 +28,7 @@ use std::io;
 use std::net::Shutdown;
 use std::rc::Rc;
 
+pub use self::family::StreamSocket;
 pub use self::fill::{FillBuf, FillMore};
 use self::inbox::RecvSide;
 pub use self::read::Read;
@@ -40,7 +42,7 @@ use crate::ring::Fd;
 const LINGER_NS: u64 = 10_000_000_000;
 
 /// A connected stream socket.
-pub(crate) struct Socket {
+pub struct Socket {
     fd: Fd,
     driver: Rc<Driver>,
     recv: RefCell<RecvSide>,

@@ -1,22 +1,18 @@
 //! TCP listeners.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
 
 use super::socket::{TcpSocket, ip};
 use super::stream::TcpStream;
-use crate::driver::{Driver, Op};
-use crate::io::{Operation, Sealed, cancelled};
-use crate::net::listener::{Accepting, Listener};
+use crate::driver::Driver;
+use crate::net::accept::{self, Accept};
+use crate::net::listener::Listener;
 use crate::net::lookup::{ToSocketAddrs, first_that};
-use crate::net::stream::Socket;
-use crate::op::{self, Acceptor};
+use crate::op::Acceptor;
 use crate::ring::Fd;
 
 /// Connections that wait in the kernel unless [`TcpSocket::listen`] says otherwise.
@@ -94,10 +90,7 @@ impl TcpListener {
     /// [`accept(2)`](https://man7.org/linux/man-pages/man2/accept.2.html)
     #[doc(alias = "IORING_OP_ACCEPT")]
     pub fn accept(&self) -> Accept<'_> {
-        Accept {
-            accepting: self.0.accepting(),
-            driver: self.0.driver(),
-        }
+        Accept::new(&self.0)
     }
 
     /// Stops listening. Returns the connections that were accepted and that nobody has taken, with
@@ -115,18 +108,7 @@ impl TcpListener {
     ///
     /// [`close(2)`](https://man7.org/linux/man-pages/man2/close.2.html)
     pub async fn close(self) -> io::Result<Vec<(TcpStream, SocketAddr)>> {
-        let listener = Rc::clone(&self.0);
-        let queued = listener.close().await;
-        let driver = Rc::clone(listener.driver());
-        let untaken = queued.into_iter().filter_map(|fd| accepted(fd, &driver));
-        let untaken = untaken.collect();
-        drop(self);
-        // The accept has ended, so nobody else holds the socket.
-        let closed = match Rc::try_unwrap(listener) {
-            Ok(listener) => op::Close(listener.into_fd()).submit(&driver).await,
-            Err(_) => Ok(()),
-        };
-        closed.and(untaken)
+        accept::close(Rc::clone(&self.0), self).await
     }
 
     /// The address that the listener is bound to.
@@ -135,7 +117,7 @@ impl TcpListener {
     ///
     /// As [`getsockname(2)`](https://man7.org/linux/man-pages/man2/getsockname.2.html).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        ip(self.0.fd().getsockname()?)
+        ip(&self.0.fd().getsockname()?)
     }
 
     /// Takes over a listener of std's. It is switched to blocking, which the ring needs to wait for
@@ -181,64 +163,5 @@ impl AsFd for TcpListener {
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TcpListener").field(&self.as_fd()).finish()
-    }
-}
-
-/// The future of [`TcpListener::accept`].
-///
-/// # Cancellation
-///
-/// Dropped, it leaves the connection to the next `accept`.
-#[must_use = "futures do nothing unless polled"]
-pub struct Accept<'a> {
-    accepting: Accepting<'a>,
-    driver: &'a Rc<Driver>,
-}
-
-impl Future for Accept<'_> {
-    type Output = io::Result<(TcpStream, SocketAddr)>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let fd = ready!(self.accepting.poll(cx))?;
-            if let Some(accepted) = accepted(fd, self.driver) {
-                return Poll::Ready(accepted);
-            }
-        }
-    }
-}
-
-/// A connection and its peer's address. `None` if the peer is gone already.
-fn accepted(fd: Fd, driver: &Rc<Driver>) -> Option<io::Result<(TcpStream, SocketAddr)>> {
-    // A multishot accept has one place for all addresses, so it is asked for afterwards.
-    match fd.getpeername() {
-        Ok(peer) => {
-            let stream = TcpStream::new(Socket::new(fd, Rc::clone(driver)));
-            Some(ip(peer).map(|peer| (stream, peer)))
-        }
-        // The peer has reset the connection in the backlog: nobody is left to talk to.
-        Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => None,
-        Err(e) => Some(Err(e)),
-    }
-}
-
-impl Sealed for Accept<'_> {}
-
-impl Operation for Accept<'_> {
-    type Outcome = Self::Output;
-
-    fn poll_cancel(&mut self, _: &mut Context<'_>) -> Poll<Self::Outcome> {
-        while let Some(fd) = self.accepting.cancel() {
-            if let Some(accepted) = accepted(fd, self.driver) {
-                return Poll::Ready(accepted);
-            }
-        }
-        Poll::Ready(Err(cancelled()))
-    }
-}
-
-impl fmt::Debug for Accept<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Accept").finish_non_exhaustive()
     }
 }

@@ -188,7 +188,7 @@ impl TcpSocket {
     ///
     /// As [`getsockname(2)`](https://man7.org/linux/man-pages/man2/getsockname.2.html).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        ip(self.fd.getsockname()?)
+        ip(&self.fd.getsockname()?)
     }
 
     /// A socket made elsewhere. It is switched to blocking, which the ring needs to wait for it.
@@ -216,7 +216,7 @@ impl AsFd for TcpSocket {
 }
 
 /// The Internet address in `address`.
-pub(super) fn ip(address: SockAddr) -> io::Result<SocketAddr> {
+pub(super) fn ip(address: &SockAddr) -> io::Result<SocketAddr> {
     address
         .as_socket()
         .ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))

@@ -7,13 +7,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use corering_buffers::{IoBuf, IoBufMut, IoBufs, Lease};
+use socket2::SockAddr;
 
-use super::halves::{self, OwnedReadHalf, OwnedWriteHalf};
 use super::socket::{TcpSocket, ip};
 use crate::driver::Driver;
+use crate::net::halves::{self, OwnedReadHalf, OwnedWriteHalf};
 use crate::net::lookup::{ToSocketAddrs, first_that};
 use crate::net::stream::{
-    FillBuf, FillMore, Read, Recv, Socket, Write, WriteAll, WriteVectored, WriteZeroCopy,
+    FillBuf, FillMore, Read, Recv, Socket, StreamSocket, Write, WriteAll, WriteVectored,
+    WriteZeroCopy,
 };
 use crate::ring::Fd;
 use crate::ring::sys::SocketOption;
@@ -352,7 +354,7 @@ impl TcpStream {
     ///
     /// As [`getsockname(2)`](https://man7.org/linux/man-pages/man2/getsockname.2.html).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        ip(self.0.fd().getsockname()?)
+        ip(&self.0.fd().getsockname()?)
     }
 
     /// The address of the other end.
@@ -361,7 +363,7 @@ impl TcpStream {
     ///
     /// `ENOTCONN`: the peer has reset the connection.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        ip(self.0.fd().getpeername()?)
+        ip(&self.0.fd().getpeername()?)
     }
 
     /// Sends small writes at once (`TCP_NODELAY`), or waits for acknowledgements to merge them.
@@ -408,6 +410,18 @@ impl TcpStream {
         let fd = self.as_fd().try_clone_to_owned()?;
         let unread = self.close().await?;
         Ok((std::net::TcpStream::from(fd), unread))
+    }
+}
+
+impl StreamSocket for TcpStream {
+    type Address = SocketAddr;
+
+    fn of(socket: Rc<Socket>) -> TcpStream {
+        TcpStream(socket)
+    }
+
+    fn address(address: &SockAddr) -> io::Result<SocketAddr> {
+        ip(address)
     }
 }
 

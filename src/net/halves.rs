@@ -3,49 +3,56 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::marker::PhantomData;
 use std::rc::Rc;
 
 use corering_buffers::{IoBuf, IoBufMut, IoBufs};
 
-use super::socket::ip;
-use super::stream::TcpStream;
-use crate::net::stream::{
-    FillBuf, FillMore, Read, Recv, Socket, Write, WriteAll, WriteVectored, WriteZeroCopy,
+use super::TcpStream;
+use super::stream::{
+    FillBuf, FillMore, Read, Recv, Socket, StreamSocket, Write, WriteAll, WriteVectored,
+    WriteZeroCopy,
 };
 
-/// The read side of a [`TcpStream`], made by [`TcpStream::into_split`].
+/// The read side of a stream, made by [`TcpStream::into_split`] and
+/// [`UnixStream::into_split`](super::UnixStream::into_split).
 ///
 /// Dropping it cancels the receive; the write side goes on.
-pub struct OwnedReadHalf(Option<Rc<Socket>>);
+pub struct OwnedReadHalf<S = TcpStream>(Option<Rc<Socket>>, PhantomData<S>);
 
-/// The write side of a [`TcpStream`], made by [`TcpStream::into_split`].
+/// The write side of a stream, made by [`TcpStream::into_split`] and
+/// [`UnixStream::into_split`](super::UnixStream::into_split).
 ///
 /// Dropping it shuts the write side down (`SHUT_WR`) once the committed writes have ended: the peer
 /// sees the end of the stream. The read side goes on.
-pub struct OwnedWriteHalf(Option<Rc<Socket>>);
+pub struct OwnedWriteHalf<S = TcpStream>(Option<Rc<Socket>>, PhantomData<S>);
 
 /// Two halves that are not of the same stream, given back.
-#[derive(Debug)]
-pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
+pub struct ReuniteError<S = TcpStream>(pub OwnedReadHalf<S>, pub OwnedWriteHalf<S>);
 
-impl fmt::Display for ReuniteError {
+impl<S> fmt::Display for ReuniteError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the halves are not of the same stream")
     }
 }
 
-impl Error for ReuniteError {}
+impl<S> fmt::Debug for ReuniteError<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReuniteError").finish_non_exhaustive()
+    }
+}
 
-pub(super) fn split(socket: &Rc<Socket>) -> (OwnedReadHalf, OwnedWriteHalf) {
+impl<S> Error for ReuniteError<S> {}
+
+pub(super) fn split<S>(socket: &Rc<Socket>) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
     socket.set_split(true);
     (
-        OwnedReadHalf(Some(Rc::clone(socket))),
-        OwnedWriteHalf(Some(Rc::clone(socket))),
+        OwnedReadHalf(Some(Rc::clone(socket)), PhantomData),
+        OwnedWriteHalf(Some(Rc::clone(socket)), PhantomData),
     )
 }
 
-impl OwnedReadHalf {
+impl<S: StreamSocket> OwnedReadHalf<S> {
     fn socket(&self) -> &Rc<Socket> {
         self.0.as_ref().expect("only drop and reunite take it")
     }
@@ -84,8 +91,8 @@ impl OwnedReadHalf {
     /// # Errors
     ///
     /// As there.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        ip(self.socket().fd().getpeername()?)
+    pub fn peer_addr(&self) -> io::Result<S::Address> {
+        S::address(&self.socket().fd().getpeername()?)
     }
 
     /// Makes a stream of its two halves again.
@@ -93,7 +100,7 @@ impl OwnedReadHalf {
     /// # Errors
     ///
     /// The halves, if they are not of the same stream.
-    pub fn reunite(mut self, mut write: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+    pub fn reunite(mut self, mut write: OwnedWriteHalf<S>) -> Result<S, ReuniteError<S>> {
         if !Rc::ptr_eq(self.socket(), write.socket()) {
             return Err(ReuniteError(self, write));
         }
@@ -101,11 +108,11 @@ impl OwnedReadHalf {
         let socket = Rc::clone(self.socket());
         self.0 = None;
         socket.set_split(false);
-        Ok(TcpStream::new(socket))
+        Ok(S::of(socket))
     }
 }
 
-impl OwnedWriteHalf {
+impl<S: StreamSocket> OwnedWriteHalf<S> {
     fn socket(&self) -> &Rc<Socket> {
         self.0.as_ref().expect("only drop and reunite take it")
     }
@@ -135,12 +142,12 @@ impl OwnedWriteHalf {
     /// # Errors
     ///
     /// As there.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        ip(self.socket().fd().getpeername()?)
+    pub fn peer_addr(&self) -> io::Result<S::Address> {
+        S::address(&self.socket().fd().getpeername()?)
     }
 }
 
-impl Drop for OwnedReadHalf {
+impl<S> Drop for OwnedReadHalf<S> {
     fn drop(&mut self) {
         if let Some(socket) = self.0.take() {
             socket.drop_read_half();
@@ -148,7 +155,7 @@ impl Drop for OwnedReadHalf {
     }
 }
 
-impl Drop for OwnedWriteHalf {
+impl<S> Drop for OwnedWriteHalf<S> {
     fn drop(&mut self) {
         if let Some(socket) = self.0.take() {
             socket.drop_write_half();
@@ -156,21 +163,21 @@ impl Drop for OwnedWriteHalf {
     }
 }
 
-impl fmt::Debug for OwnedReadHalf {
+impl<S> fmt::Debug for OwnedReadHalf<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnedReadHalf").finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for OwnedWriteHalf {
+impl<S> fmt::Debug for OwnedWriteHalf<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnedWriteHalf").finish_non_exhaustive()
     }
 }
 
-impl ReuniteError {
+impl<S> ReuniteError<S> {
     /// The halves.
-    pub fn into_halves(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+    pub fn into_halves(self) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
         (self.0, self.1)
     }
 }

@@ -1,0 +1,105 @@
+//! `accept()`: the future that all listeners share, and what their connections become.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use super::TcpStream;
+use super::listener::{Accepting, Listener};
+use super::stream::{Socket, StreamSocket};
+use crate::driver::{Driver, Op};
+use crate::io::{Operation, Sealed, cancelled};
+use crate::op;
+use crate::ring::Fd;
+
+/// The future of a listener's `accept`: the stream and its peer's address.
+///
+/// # Cancellation
+///
+/// Dropped, it leaves the connection to the next `accept`.
+#[must_use = "futures do nothing unless polled"]
+pub struct Accept<'a, S = TcpStream> {
+    accepting: Accepting<'a>,
+    driver: &'a Rc<Driver>,
+    _becomes: PhantomData<fn() -> S>,
+}
+
+impl<'a, S: StreamSocket> Accept<'a, S> {
+    pub(super) fn new(listener: &'a Rc<Listener>) -> Accept<'a, S> {
+        Accept {
+            accepting: listener.accepting(),
+            driver: listener.driver(),
+            _becomes: PhantomData,
+        }
+    }
+}
+
+impl<S: StreamSocket> Future for Accept<'_, S> {
+    type Output = io::Result<(S, S::Address)>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let fd = ready!(self.accepting.poll(cx))?;
+            if let Some(accepted) = accepted(fd, self.driver) {
+                return Poll::Ready(accepted);
+            }
+        }
+    }
+}
+
+/// A connection and its peer's address. `None` if the peer is gone already.
+fn accepted<S: StreamSocket>(fd: Fd, driver: &Rc<Driver>) -> Option<io::Result<(S, S::Address)>> {
+    // A multishot accept has one place for all addresses, so it is asked for afterwards.
+    match fd.getpeername() {
+        Ok(peer) => {
+            let stream = S::of(Socket::new(fd, Rc::clone(driver)));
+            Some(S::address(&peer).map(|peer| (stream, peer)))
+        }
+        // The peer has reset the connection in the backlog: nobody is left to talk to.
+        Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => None,
+        Err(e) => Some(Err(e)),
+    }
+}
+
+/// Closes a listener that `owner` owns, and hands out the connections that nobody has taken.
+pub(super) async fn close<S: StreamSocket>(
+    listener: Rc<Listener>,
+    owner: impl Sized,
+) -> io::Result<Vec<(S, S::Address)>> {
+    let queued = listener.close().await;
+    let driver = Rc::clone(listener.driver());
+    let untaken = queued.into_iter().filter_map(|fd| accepted(fd, &driver));
+    let untaken = untaken.collect();
+    drop(owner);
+    // The accept has ended, so nobody else holds the socket.
+    let closed = match Rc::try_unwrap(listener) {
+        Ok(listener) => op::Close(listener.into_fd()).submit(&driver).await,
+        Err(_) => Ok(()),
+    };
+    closed.and(untaken)
+}
+
+impl<S> Sealed for Accept<'_, S> {}
+
+impl<S: StreamSocket> Operation for Accept<'_, S> {
+    type Outcome = Self::Output;
+
+    fn poll_cancel(&mut self, _: &mut Context<'_>) -> Poll<Self::Outcome> {
+        while let Some(fd) = self.accepting.cancel() {
+            if let Some(accepted) = accepted(fd, self.driver) {
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Ready(Err(cancelled()))
+    }
+}
+
+impl<S> fmt::Debug for Accept<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accept").finish_non_exhaustive()
+    }
+}

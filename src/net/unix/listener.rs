@@ -1,0 +1,188 @@
+//! Unix listeners.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+
+use socket2::{Domain, SockAddr, Type};
+
+use super::address::{of_path, of_std, to_std};
+use super::stream::UnixStream;
+use crate::driver::Driver;
+use crate::net::accept::{self, Accept};
+use crate::net::listener::Listener;
+use crate::op::Acceptor;
+use crate::ring::Fd;
+
+/// Connections that the kernel keeps while nobody accepts them; `net.core.somaxconn` caps it.
+const BACKLOG: i32 = 1024;
+
+/// A Unix stream socket that accepts connections.
+///
+/// As [`TcpListener`](crate::net::TcpListener) in everything but its names. The file that a path
+/// makes stays when the listener is dropped: remove it before binding again.
+///
+/// # Examples
+///
+/// ```
+/// use corering::net::{UnixListener, UnixStream};
+///
+/// # fn main() -> std::io::Result<()> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("socket");
+/// # corering::Runtime::new()?.block_on(async {
+/// let listener = UnixListener::bind(&path)?;
+/// let client = UnixStream::connect(&path).await?;
+/// let (server, _address) = listener.accept().await?;
+/// client.write_all("hello").await.0?;
+/// assert_eq!(server.recv().await?.as_deref(), Some(&b"hello"[..]));
+/// # Ok(()) })
+/// # }
+/// ```
+pub struct UnixListener(Rc<Listener>);
+
+impl UnixListener {
+    /// Listens at `path`, which must not exist.
+    ///
+    /// # Errors
+    ///
+    /// `EADDRINUSE`: the path exists. `ENOENT`, `ENOTDIR`, `EACCES`, `EROFS`: its directory.
+    /// `InvalidInput`: it is empty or longer than 107 bytes. `EMFILE`; `NotConnected` if no runtime
+    /// runs on this thread.
+    ///
+    /// # Source
+    ///
+    /// [`unix(7)`](https://man7.org/linux/man-pages/man7/unix.7.html)
+    pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
+        UnixListener::listen(&of_path(path.as_ref())?)
+    }
+
+    /// Listens at an address of std's, which may be an abstract name.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](UnixListener::bind); `InvalidInput` for an address without a name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::linux::net::SocketAddrExt;
+    /// use std::os::unix::net::SocketAddr;
+    /// use corering::net::UnixListener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # corering::Runtime::new()?.block_on(async {
+    /// let name = format!("example-{}", std::process::id());
+    /// let address = SocketAddr::from_abstract_name(&name)?;
+    /// let listener = UnixListener::bind_addr(&address)?;
+    /// assert_eq!(listener.local_addr()?.as_abstract_name(), Some(name.as_bytes()));
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixListener> {
+        UnixListener::listen(&of_std(address)?)
+    }
+
+    fn listen(address: &SockAddr) -> io::Result<UnixListener> {
+        let driver = Driver::current()?;
+        let fd = driver.with_ring(|ring| ring.socket(Domain::UNIX, Type::STREAM, None))?;
+        fd.bind(address)?;
+        fd.listen(BACKLOG)?;
+        Ok(UnixListener(Listener::new(fd, driver)))
+    }
+
+    /// Accepts a connection: the stream and the peer's address, which mostly has no name.
+    ///
+    /// # Errors
+    ///
+    /// As [`TcpListener::accept`](crate::net::TcpListener::accept).
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future loses nothing: a connection that it would have got is returned by the
+    /// next call.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_ACCEPT` with `IORING_ACCEPT_MULTISHOT`, since 5.19.
+    ///
+    /// # Source
+    ///
+    /// [`accept(2)`](https://man7.org/linux/man-pages/man2/accept.2.html)
+    #[doc(alias = "IORING_OP_ACCEPT")]
+    pub fn accept(&self) -> Accept<'_, UnixStream> {
+        Accept::new(&self.0)
+    }
+
+    /// Stops listening. Returns the connections that were accepted and that nobody has taken, with
+    /// the peers' addresses.
+    ///
+    /// # Errors
+    ///
+    /// What `close(2)` reports.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future closes the listener as dropping the listener does.
+    ///
+    /// # Source
+    ///
+    /// [`close(2)`](https://man7.org/linux/man-pages/man2/close.2.html)
+    pub async fn close(self) -> io::Result<Vec<(UnixStream, SocketAddr)>> {
+        accept::close(Rc::clone(&self.0), self).await
+    }
+
+    /// The name that the listener is bound to.
+    ///
+    /// # Errors
+    ///
+    /// As [`getsockname(2)`](https://man7.org/linux/man-pages/man2/getsockname.2.html).
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        to_std(&self.0.fd().getsockname()?)
+    }
+
+    /// Takes over a listener of std's. It is switched to blocking, which the ring needs to wait for
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected`: no runtime runs on this thread.
+    pub fn from_std(listener: std::os::unix::net::UnixListener) -> io::Result<UnixListener> {
+        let driver = Driver::current()?;
+        listener.set_nonblocking(false)?;
+        let fd = Fd::from(OwnedFd::from(listener));
+        Ok(UnixListener(Listener::new(fd, driver)))
+    }
+
+    /// A listener of std's for the same socket (a duplicate of the descriptor). Connections that
+    /// are queued here are closed.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`: no descriptor is left.
+    pub fn into_std(self) -> io::Result<std::os::unix::net::UnixListener> {
+        let fd = self.as_fd().try_clone_to_owned();
+        fd.map(std::os::unix::net::UnixListener::from)
+    }
+}
+
+impl Drop for UnixListener {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+impl AsFd for UnixListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.fd().as_fd()
+    }
+}
+
+impl fmt::Debug for UnixListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("UnixListener").field(&self.as_fd()).finish()
+    }
+}
