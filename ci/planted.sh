@@ -10,7 +10,8 @@
 #     quick:  yes, if it belongs to the short list of `--quick`
 #
 # A bug counts as caught if the tests named still build and one of them fails, or does not end in
-# time. Without the bugs all of them pass: that is checked first. The copy is in a directory of its
+# time. Where the test runs a simulation with many seeds, it is said how many of them it took.
+# Without the bugs all of them pass: that is checked first. The copy is in a directory of its
 # own below the target directory, and so is what is built from it.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
@@ -20,6 +21,8 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 copy=$target/planted/tree
 export CARGO_TARGET_DIR=$target/planted/build
 export RUST_BACKTRACE=0
+# Simulations do not look for a shorter schedule.
+export CORERING_PLANTED=1
 
 quick=no names=()
 for argument in "$@"; do
@@ -66,6 +69,13 @@ run() {
 
 failed_test() { grep -m1 -oP '^\s+\K[a-z0-9_:]+$' "$CARGO_TARGET_DIR/log"; }
 
+# How many seeds it took, where a simulation has failed.
+seeds() {
+    local seed
+    seed=$(grep -m1 -oP '^seed \K[0-9]+(?= fails)' "$CARGO_TARGET_DIR/log") || return
+    echo ", $((seed + 1)) seeds"
+}
+
 declare -A clean
 for patch in "${patches[@]}"; do clean[$(head_of "$patch" test)]=; done
 echo "without a bug: ${#clean[@]} sets of tests"
@@ -86,7 +96,7 @@ for patch in "${patches[@]}"; do
         result=$?
         case $result in
             0) verdict="MISSED by $test" ;;
-            1) verdict="caught by $(failed_test || echo "$test")" ;;
+            1) verdict="caught by $(failed_test || echo "$test")$(seeds)" ;;
             2) verdict="BROKEN: the tests are not built" ;;
             3) verdict="caught by $test, which does not end" result=1 ;;
         esac
