@@ -342,7 +342,9 @@ impl Kernel {
         let copy = (sqe.opcode == opcode::SEND_ZC).then(|| bytes.clone());
         self.transmit(id, bytes);
         let done = done + n;
-        if all && n < len {
+        // A signal or a lack of memory ends it early, too.
+        let is_cut = n < len.min(room) && self.adversary.below("cut", 2) == 1;
+        if all && n < len && !is_cut {
             if let Some(op) = self.ops.find_mut(op) {
                 op.done = done;
             }
