@@ -1,13 +1,16 @@
 //! One run: the hosts of a simulation, and who of them goes next.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::check::SEED;
 use crate::ring::sim::adversary::{Choice, mix};
 use crate::ring::sim::faults::{Coverage, Fault};
 use crate::ring::sim::kernel::HostId;
@@ -77,7 +80,8 @@ where
         randoms: Cell::new(0),
     });
     let begin = world.now_ns();
-    let mut failure = shared.drive(limit, test).err();
+    let driven = catch_unwind(AssertUnwindSafe(|| shared.drive(limit, test)));
+    let mut failure = driven.unwrap_or_else(|panic| escaped(seed, panic)).err();
     // What ends now only because the run does tells nobody why it has failed.
     let lines = world.kernel.borrow_mut().trace.take_lines();
     shared.end();
@@ -94,6 +98,13 @@ where
         choices: kernel.adversary.chosen.take().unwrap_or_default(),
         lines,
     }
+}
+
+/// A panic of no task, but of the runtime itself: nothing can be said of a run that goes on after
+/// that, but which one it is.
+fn escaped(seed: u64, panic: Box<dyn Any + Send>) -> ! {
+    eprintln!("seed {seed} fails: a panic outside of every task ({SEED}={seed} runs it again)");
+    resume_unwind(panic)
 }
 
 impl Shared {
