@@ -105,3 +105,26 @@ fn what_is_cancelled_ends_soon() {
         assert!(spent < Duration::from_millis(500), "it took {spent:?}");
     });
 }
+
+#[test]
+fn every_acceptor_is_woken() {
+    check(300, Faults::default(), |_| async move {
+        let listener = Rc::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let address = listener.local_addr().unwrap();
+        let acceptors: Vec<_> = (0..6)
+            .map(|_| {
+                let listener = Rc::clone(&listener);
+                spawn(async move { listener.accept().await.unwrap() })
+            })
+            .collect();
+        let clients: Vec<_> = (0..6)
+            .map(|_| spawn(async move { TcpStream::connect(address).await.unwrap() }))
+            .collect();
+        for acceptor in acceptors {
+            acceptor.await.unwrap();
+        }
+        for client in clients {
+            client.await.unwrap();
+        }
+    });
+}
