@@ -62,14 +62,14 @@ impl Trace {
             let (name, fd, len) = (name_of(sqe.opcode), Number(sqe.fd), sqe.len);
             let key = sqe.user_data;
             let operands = match sqe.opcode {
-                opcode::READ | opcode::WRITE => format!("fd {fd} len {len} at {}", sqe.off),
+                opcode::READ | opcode::WRITE => format!(" fd {fd} len {len} at {}", sqe.off),
                 // What `len` means besides is no length.
-                opcode::RECV | opcode::SEND | opcode::SEND_ZC => format!("fd {fd} len {len}"),
-                opcode::ASYNC_CANCEL => format!("of #{:x}", sqe.addr),
+                opcode::RECV | opcode::SEND | opcode::SEND_ZC => format!(" fd {fd} len {len}"),
+                opcode::ASYNC_CANCEL => format!(" of #{:x}", sqe.addr),
                 _ if sqe.fd < 0 => String::new(),
-                _ => format!("fd {fd}"),
+                _ => format!(" fd {fd}"),
             };
-            let text = format!("-> {name} {operands} #{key:x}");
+            let text = format!("-> {name}{operands} #{key:x}");
             self.line(now_ns, host, &text);
         }
     }
