@@ -9,11 +9,11 @@
 //! the same code runs on the real kernel. `checked.rs` is the test.
 
 mod checked;
-#[path = "../shared/json_lines.rs"]
+#[path = "../common/json_lines.rs"]
 mod json_lines;
 mod node;
 mod replica;
-#[path = "../shared/seeds.rs"]
+#[path = "../common/seeds.rs"]
 mod seeds;
 
 use std::path::PathBuf;
