@@ -3,7 +3,7 @@
 
 #[path = "../examples/counter/checked.rs"]
 mod counter;
-#[path = "../examples/shared/json_lines.rs"]
+#[path = "../examples/common/json_lines.rs"]
 mod json_lines;
 #[path = "../examples/wal/log.rs"]
 mod log;
