@@ -1,5 +1,8 @@
 //! The simulated kernel runs what the real one runs, and the same seed runs the same.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::Duration;
 
 use corering::fs::{self, File, OpenOptions};
@@ -149,4 +152,78 @@ fn names_lengths_and_ends_of_files_are_those_of_a_disk() {
         fs::remove_dir("/segments").await.unwrap();
     };
     Check::new().run(test).unwrap();
+}
+
+#[test]
+fn a_host_runs_or_not_as_soon_as_it_is_told() {
+    let test = |sim: Sim| async move {
+        let host = sim.host("machine");
+        assert!(!host.is_running());
+        host.run(std::future::pending::<()>);
+        assert!(host.is_running());
+        sleep(Duration::from_millis(1)).await;
+        for _ in 0..3 {
+            host.crash();
+            assert!(!host.is_running());
+            host.restart();
+            assert!(host.is_running());
+            host.kill();
+            assert!(!host.is_running());
+            sleep(Duration::from_millis(1)).await;
+            assert!(!host.is_running());
+            host.restart();
+            sleep(Duration::from_millis(1)).await;
+            assert!(host.is_running());
+        }
+        host.run(|| async {});
+        sleep(Duration::from_millis(1)).await;
+        assert!(!host.is_running());
+    };
+    Check::new().seeds(20).run(test).unwrap();
+}
+
+/// Replaces a file and does not sync its directory; after the power failure, reads it.
+async fn replace_or_read(read: Rc<RefCell<Vec<u8>>>) -> std::io::Result<()> {
+    let root = File::open("/").await?;
+    if let Ok(bytes) = fs::read("/file").await {
+        // The root is still there when it was closed, too.
+        drop(root);
+        sleep(Duration::from_millis(1)).await;
+        File::create("/another").await?;
+        *read.borrow_mut() = bytes;
+        return Ok(());
+    }
+    for (path, text) in [("/file", "old"), ("/file.new", "new")] {
+        fs::write(path, text).await.0?;
+        File::open(path).await?.sync_all().await?;
+        root.sync_all().await?;
+    }
+    fs::rename("/file.new", "/file").await
+}
+
+#[test]
+fn a_rename_that_a_power_failure_takes_back_brings_back_the_old_file() {
+    let seen = Rc::new(RefCell::new(BTreeSet::new()));
+    let test = |sim: Sim| {
+        let seen = Rc::clone(&seen);
+        async move {
+            let read = Rc::default();
+            let host = sim.host("machine");
+            let shared = Rc::clone(&read);
+            host.run(move || replace_or_read(Rc::clone(&shared)));
+            while host.is_running() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            host.crash();
+            host.restart();
+            while host.is_running() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            let bytes = read.take();
+            assert!(bytes == b"old" || bytes == b"new", "{bytes:?}");
+            seen.borrow_mut().insert(bytes);
+        }
+    };
+    Check::new().seeds(50).run(test).unwrap();
+    assert_eq!(seen.borrow().len(), 2, "the seeds decide what is left");
 }

@@ -145,7 +145,15 @@ impl Shared {
         self.orders.borrow_mut().push_back(Order::Start(host));
     }
 
+    /// As it will be when the orders are obeyed: whoever has just pulled a plug may ask.
     pub(super) fn is_running(&self, host: HostId) -> bool {
+        for order in self.orders.borrow().iter().rev() {
+            match *order {
+                Order::Start(of) if of == host => return true,
+                Order::TearDown(of) if of == host => return false,
+                Order::Start(_) | Order::TearDown(_) => {}
+            }
+        }
         let hosts = self.hosts.borrow();
         let cores = &hosts[host].cores;
         cores.iter().any(|core| {
