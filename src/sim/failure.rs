@@ -15,8 +15,7 @@ const CHOICES: usize = 40;
 /// A run that failed, and how to see it again.
 ///
 /// Displays as a report: what went wrong, the schedule that it takes, the end of the trace, and the
-/// command that runs it again.
-#[derive(Debug)]
+/// command that runs it again. Debugs as the same, which is what `unwrap` shows.
 pub struct Failure {
     pub(super) seed: u64,
     pub(super) message: String,
@@ -101,6 +100,12 @@ impl fmt::Display for Failure {
         }
         writeln!(f, "\ndigest {:016x}. To run it again:", self.digest)?;
         write!(f, "  {}", self.command())
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
