@@ -56,8 +56,12 @@ pub(crate) async fn test(sim: Sim, options: Options) {
         trouble(&sim, &hosts);
     }
     sim.calm();
-    for host in hosts.iter().filter(|host| !host.is_running()) {
-        host.restart();
+    while !clients.iter().all(|client| client.is_finished()) {
+        // Again and again: one may still end for a fault of before.
+        for host in hosts.iter().filter(|host| !host.is_running()) {
+            host.restart();
+        }
+        sleep(Duration::from_millis(10)).await;
     }
     for client in clients {
         if let Err(panicked) = client.await {
