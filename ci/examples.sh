@@ -1,11 +1,18 @@
 # shellcheck shell=bash
-# How each example is run by `ci/jobs.sh examples`: NAME|ARGUMENTS|TEXT THAT IT MUST PRINT.
-# An example that ends by itself within a minute is run as users run it, others with a bound.
+# How each example is run by `ci/jobs.sh examples`: NAME|ARGUMENTS|TEXT THAT IT MUST PRINT, and
+# |EXIT CODE if that is not 0. An example that ends by itself within a minute is run as users run
+# it, others with a bound.
 # shellcheck disable=SC2034 # read by ci/jobs.sh
 EXAMPLES=(
+    "counter|--seeds 500|0 violations"
+    "counter|--bug split-brain|fails: |1"
+    "counter|--bug forgotten-votes|fails: |1"
     "echo|--demo 2|requests/s"
     "hello||hello, ring"
     "read_at||64 bytes from 0"
     "read_at|Cargo.toml 1 9|workspace"
     "soak|--minutes 0.1 --connections 200|nothing was lost, duplicated, wrong or leaked"
+    "wal|--seeds 500|0 violations"
+    "wal|--bug no-file-sync|fails: |1"
+    "wal|--bug no-directory-sync|fails: |1"
 )
