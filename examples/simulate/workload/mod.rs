@@ -2,6 +2,8 @@
 
 pub(crate) mod books;
 pub(crate) mod fate;
+pub(crate) mod files;
+pub(crate) mod model;
 pub(crate) mod net;
 pub(crate) mod pattern;
 pub(crate) mod random;
@@ -28,11 +30,18 @@ pub(crate) struct Workload {
     start: fn(Sim) -> Run,
 }
 
-pub(crate) const ALL: [Workload; 1] = [Workload {
-    name: "streams",
-    about: "clients and servers talk, in every form of reading and writing",
-    start: |sim| Box::pin(streams::run(sim)),
-}];
+pub(crate) const ALL: [Workload; 2] = [
+    Workload {
+        name: "streams",
+        about: "clients and servers talk, in every form of reading and writing",
+        start: |sim| Box::pin(streams::run(sim)),
+    },
+    Workload {
+        name: "files",
+        about: "tasks use files and names in every way, each with a model of what is there",
+        start: |sim| Box::pin(files::run(sim)),
+    },
+];
 
 /// Runs the workload called `name`, or that of the seed.
 pub(crate) async fn run(sim: Sim, name: Option<String>) {

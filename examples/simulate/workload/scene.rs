@@ -53,8 +53,9 @@ pub(crate) struct Scene {
     pub(crate) style: Style,
     /// Servers are to end.
     pub(crate) stops: Cell<bool>,
-    /// Descriptors may run out.
+    /// Descriptors may run out, and a disk may be full.
     pub(crate) is_scarce: Cell<bool>,
+    pub(crate) is_full: Cell<bool>,
     violation: RefCell<Option<String>>,
     /// Of the test itself, which waits for programs.
     waker: RefCell<Option<Waker>>,
@@ -79,6 +80,7 @@ impl Scene {
             style: Style::random(&mut random),
             stops: Cell::new(false),
             is_scarce: Cell::new(false),
+            is_full: Cell::new(false),
             violation: RefCell::default(),
             waker: RefCell::default(),
             numbers: Cell::new(0),
@@ -128,6 +130,7 @@ impl Scene {
             }
             (Some(libc::ECANCELED), _) | (None, _) => self.violation(format!("{what}: {error}")),
             (Some(libc::EMFILE), _) if self.is_scarce.get() => {}
+            (Some(libc::ENOSPC), _) if self.is_full.get() => {}
             _ if is_excused => {}
             _ => {
                 let id = connection.map_or(0, |connection| connection.id);

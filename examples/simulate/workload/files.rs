@@ -1,0 +1,478 @@
+//! Files and directories, used in every way, and compared with a model of each.
+
+use std::cell::RefCell;
+use std::convert::identity;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use corering::buffers::BufResult;
+use corering::fs::{self, File, OpenOptions};
+use corering::sim::Sim;
+use corering::time::sleep;
+
+use super::fate::{Fate, Fated};
+use super::model::{Change, Model};
+use super::pattern::Pattern;
+use super::random::{Random, mix};
+use super::scene::{Core, Failure, Scene};
+
+/// Bytes of a file, and of one read or write.
+const LEN_MAX: u64 = 16 * 1024;
+const PIECE_MAX: u64 = 4096;
+const STEPS: u64 = 24;
+/// Bytes that a small disk has room for.
+const SMALL: u64 = 24 * 1024;
+
+/// Several tasks with a file each, on one host.
+pub(crate) async fn run(sim: Sim) {
+    let (scene, mut random) = Scene::new(sim);
+    let host = scene.sim.host("disk");
+    if random.one_in(6) {
+        host.set_disk_capacity(SMALL);
+        scene.is_full.set(true);
+    }
+    let (seed, tasks) = (random.next(), 1 + random.below(4));
+    let programs = scene.start(&host, 1, move |core| async move {
+        for number in 0..tasks {
+            let random = Random::new(seed ^ number);
+            let core_of_task = Rc::clone(&core);
+            core.spawn(async move {
+                let records = RefCell::default();
+                let task = Task::new(core_of_task, number, &records, random);
+                let _ended_by_an_error = task.run().await;
+            });
+        }
+        core.is_free().await;
+    });
+    scene.ended(&[programs]).await;
+    scene.conclude();
+}
+
+/// What is known of a task's file, also when the task is gone.
+#[derive(Default)]
+pub(crate) struct Record {
+    pub(crate) model: Model,
+    /// Its name is on the disk.
+    pub(crate) is_named: bool,
+}
+
+pub(crate) struct Task<'a> {
+    core: Rc<Core>,
+    directory: String,
+    path: String,
+    record: &'a RefCell<Record>,
+    random: Random,
+    pattern: Pattern,
+    /// A write whose future was dropped may be in flight: its bytes are written in time, over those
+    /// that were written since.
+    is_unsettled: bool,
+}
+
+/// An error after which the task ends.
+pub(crate) struct Stopped;
+
+impl<'a> Task<'a> {
+    pub(crate) fn new(
+        core: Rc<Core>,
+        number: u64,
+        record: &'a RefCell<Record>,
+        random: Random,
+    ) -> Task<'a> {
+        let directory = format!("/{number}");
+        let id = mix(core.scene.sim.seed()) ^ core.scene.number();
+        Task {
+            path: format!("{directory}/file"),
+            directory,
+            core,
+            record,
+            random,
+            pattern: Pattern::new(id, 2),
+            is_unsettled: false,
+        }
+    }
+
+    /// Makes a file, uses it, and removes it.
+    pub(crate) async fn run(mut self) -> Result<(), Stopped> {
+        self.make_directory().await?;
+        let mut file = self.open(true).await?;
+        for _ in 0..self.random.below(STEPS) {
+            if self.random.one_in(8) {
+                sleep(self.random.time(Duration::from_millis(2))).await;
+            }
+            file = self.step(file).await?;
+        }
+        self.settle(&file).await?;
+        self.close(file).await?;
+        self.read_whole().await?;
+        self.remove().await
+    }
+
+    async fn step(&mut self, file: File) -> Result<File, Stopped> {
+        match self.random.below(20) {
+            0..7 => self.write(&file).await?,
+            7..12 => self.read(&file).await?,
+            12 => self.set_len(&file).await?,
+            13 | 14 => self.sync(&file).await?,
+            15 => self.look(&file).await?,
+            16 => {
+                self.close(file).await?;
+                return self.open(false).await;
+            }
+            17 => self.rename().await?,
+            18 => self.append().await?,
+            _ => {
+                self.settle(&file).await?;
+                self.read_whole().await?;
+            }
+        }
+        Ok(file)
+    }
+
+    fn scene(&self) -> &Scene {
+        &self.core.scene
+    }
+
+    fn fate(&mut self) -> Fate {
+        let ends = self.core.scene.style.ends;
+        Fate::random(&mut self.random, ends)
+    }
+
+    /// An error that is no outcome of an early end: the task goes no further.
+    fn failed(&self, what: &str, fate: Fate, error: &io::Error) -> Result<(), Stopped> {
+        match self.scene().failed(what, error, fate.may_end_it(), None) {
+            Failure::Ended => Ok(()),
+            Failure::Gone => Err(Stopped),
+        }
+    }
+
+    async fn make_directory(&mut self) -> Result<(), Stopped> {
+        loop {
+            let fate = self.fate().or_await();
+            match fate.of(fs::create_dir(&self.directory), identity).await {
+                Fated::Done(Ok(())) => return Ok(()),
+                Fated::Done(Err(error)) => self.failed("mkdir", fate, &error)?,
+                _ => {}
+            }
+        }
+    }
+
+    /// Opens the file, and makes it if it is `new`.
+    pub(crate) async fn open(&mut self, new: bool) -> Result<File, Stopped> {
+        loop {
+            let fate = self.fate();
+            let mut options = OpenOptions::new();
+            let options = options.read(true).write(true).create(new);
+            let opened = fate.of(options.open(&self.path), identity);
+            match opened.await {
+                Fated::Done(Ok(file)) => return Ok(file),
+                Fated::Done(Err(error)) => self.failed("open", fate, &error)?,
+                _ => {}
+            }
+        }
+    }
+
+    async fn write(&mut self, file: &File) -> Result<(), Stopped> {
+        let at = self.random.below(LEN_MAX - PIECE_MAX);
+        let len = self.random.size(PIECE_MAX);
+        let buf = self.pattern.bytes(self.random.next() >> 8, len);
+        let change = Change::Write(at, buf.clone());
+        let fate = self.fate();
+        let fated = match self.random.one_in(3) {
+            true => {
+                let buf = buf.clone().into_boxed_slice();
+                let fated = fate.of(file.write_at(buf, at), identity).await;
+                mapped(fated, |(n, buf)| (n, buf.into_vec()))
+            }
+            false => fate.of(file.write_at(buf.clone(), at), identity).await,
+        };
+        match fated {
+            Fated::Done((result, back)) => {
+                if back != buf {
+                    self.scene().violation("a write gave another buffer back");
+                }
+                self.written(fate, result, change)
+            }
+            Fated::Unpolled => Ok(()),
+            Fated::Dropped => {
+                self.record.borrow_mut().model.tried(change);
+                self.is_unsettled = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn written(
+        &mut self,
+        fate: Fate,
+        result: io::Result<usize>,
+        change: Change,
+    ) -> Result<(), Stopped> {
+        let mut record = self.record.borrow_mut();
+        match result {
+            Ok(n) => {
+                if let Change::Write(at, mut bytes) = change {
+                    if n > bytes.len() {
+                        self.scene().violation("more was written than there was");
+                    }
+                    bytes.truncate(n);
+                    let change = Change::Write(at, bytes);
+                    match self.is_unsettled {
+                        true => record.model.tried(change),
+                        false => record.model.made(change),
+                    }
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let asked = fate.may_end_it();
+                match self.scene().failed("write_at", &error, asked, None) {
+                    Failure::Ended => {}
+                    // Either outcome.
+                    Failure::Gone => record.model.tried(change),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn read(&mut self, file: &File) -> Result<(), Stopped> {
+        let at = self.random.below(LEN_MAX);
+        let room = self.random.size(PIECE_MAX) as usize;
+        let fate = self.fate();
+        let fated = match self.random.one_in(3) {
+            true => {
+                let buf = vec![0; room].into_boxed_slice();
+                let fated = fate.of(file.read_at(buf, at), identity).await;
+                mapped(fated, |(n, buf)| {
+                    let mut buf = buf.into_vec();
+                    buf.truncate(*n.as_ref().unwrap_or(&0));
+                    (n, buf)
+                })
+            }
+            false => {
+                let buf = Vec::with_capacity(room);
+                fate.of(file.read_at(buf, at), identity).await
+            }
+        };
+        match fated {
+            Fated::Done((Ok(n), buf)) => {
+                let model = &self.record.borrow().model;
+                let (least, _) = model.lens();
+                if n == 0 && at < least {
+                    let text = format!("the end was read at {at}, before {least}");
+                    self.scene().violation(text);
+                }
+                if let Some(wrong) = model.wrong(at, &buf[..n]) {
+                    let text = format!("{}: {wrong}", self.path);
+                    self.scene().violation(text);
+                }
+                Ok(())
+            }
+            Fated::Done((Err(error), _)) => self.failed("read_at", fate, &error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn set_len(&mut self, file: &File) -> Result<(), Stopped> {
+        let len = self.random.below(LEN_MAX);
+        let fate = self.fate();
+        let fated = fate.of(file.set_len(len), identity).await;
+        let change = Change::SetLen(len);
+        let mut record = self.record.borrow_mut();
+        match fated {
+            Fated::Done(Ok(())) if !self.is_unsettled => record.model.made(change),
+            Fated::Done(Ok(())) => record.model.tried(change),
+            Fated::Done(Err(error)) => {
+                let asked = fate.may_end_it();
+                if self.scene().failed("set_len", &error, asked, None) == Failure::Gone {
+                    record.model.tried(change);
+                }
+            }
+            Fated::Unpolled => {}
+            Fated::Dropped => {
+                record.model.tried(change);
+                self.is_unsettled = true;
+            }
+        }
+        Ok(())
+    }
+
+    async fn sync(&mut self, file: &File) -> Result<(), Stopped> {
+        let fate = self.fate();
+        let fated = match self.random.one_in(2) {
+            true => fate.of(file.sync_all(), identity).await,
+            false => fate.of(file.sync_data(), identity).await,
+        };
+        let mut record = self.record.borrow_mut();
+        match fated {
+            Fated::Done(Ok(())) => {
+                // It has waited for what was dropped.
+                self.is_unsettled = false;
+                record.model.synced();
+            }
+            Fated::Done(Err(error)) => {
+                let asked = fate.may_end_it();
+                if self.scene().failed("sync", &error, asked, None) == Failure::Gone {
+                    record.model.sync_failed();
+                }
+            }
+            // An error would be reported by the next one.
+            Fated::Dropped => record.model.sync_failed(),
+            Fated::Unpolled => {}
+        }
+        Ok(())
+    }
+
+    /// Waits for writes whose futures were dropped.
+    async fn settle(&mut self, file: &File) -> Result<(), Stopped> {
+        while self.is_unsettled {
+            let result = file.sync_all().await;
+            let mut record = self.record.borrow_mut();
+            self.is_unsettled = false;
+            match result {
+                Ok(()) => record.model.synced(),
+                Err(error) => {
+                    self.failed("sync", Fate::Awaited, &error)?;
+                    record.model.sync_failed();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn close(&mut self, file: File) -> Result<(), Stopped> {
+        self.is_unsettled = false;
+        // An error of the close is one of the file system: the descriptor is closed.
+        match file.close().await {
+            Ok(()) => Ok(()),
+            Err(error) => self.failed("close", Fate::Awaited, &error),
+        }
+    }
+
+    /// Asks for its length, by the descriptor or by the name.
+    async fn look(&mut self, file: &File) -> Result<(), Stopped> {
+        let fate = self.fate();
+        let fated = match self.random.one_in(2) {
+            true => fate.of(file.metadata(), identity).await,
+            false => fate.of(fs::metadata(&self.path), identity).await,
+        };
+        match fated {
+            Fated::Done(Ok(metadata)) => {
+                let (least, most) = self.record.borrow().model.lens();
+                let len = metadata.len();
+                if !(least..=most).contains(&len) || !metadata.is_file() {
+                    let text = format!("{}: {len} bytes, not {least} to {most}", self.path);
+                    self.scene().violation(text);
+                }
+                Ok(())
+            }
+            Fated::Done(Err(error)) => self.failed("metadata", fate, &error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn rename(&mut self) -> Result<(), Stopped> {
+        let to = format!("{}/{}", self.directory, self.core.scene.number());
+        let fate = self.fate().or_await();
+        match fate.of(fs::rename(&self.path, &to), identity).await {
+            Fated::Done(Ok(())) => self.path = to,
+            Fated::Done(Err(error)) => self.failed("rename", fate, &error)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A log of its own, to which several append, one after the other.
+    async fn append(&mut self) -> Result<(), Stopped> {
+        let path = format!("{}/log", self.directory);
+        let mut options = OpenOptions::new();
+        let log = options.append(true).create(true).open(&path).await;
+        let log = log.or_else(|error| self.failed("open", Fate::Awaited, &error).and(Err(Stopped)));
+        let log = log?;
+        let before = fs::metadata(&path).await;
+        let before = before.map_err(|error| self.failed("metadata", Fate::Awaited, &error));
+        let Ok(before) = before else {
+            return Err(Stopped);
+        };
+        let bytes = self.pattern.bytes(self.random.next() >> 8, 100);
+        let (result, _) = log.append(bytes.clone()).await;
+        let n = match result {
+            Ok(n) => n,
+            Err(error) => return self.failed("append", Fate::Awaited, &error),
+        };
+        if let Err(error) = log.close().await {
+            return self.failed("close", Fate::Awaited, &error);
+        }
+        let whole = fs::read(&path).await;
+        let whole = whole.or_else(|error| {
+            let ended = self.failed("read", Fate::Awaited, &error);
+            ended.and(Err(Stopped))
+        })?;
+        if whole.get(before.len() as usize..) != Some(&bytes[..n]) {
+            self.scene()
+                .violation(format!("{path} does not end with what was appended"));
+        }
+        Ok(())
+    }
+
+    /// Reads all of it at once. Nothing is in flight.
+    async fn read_whole(&mut self) -> Result<(), Stopped> {
+        match fs::read(&self.path).await {
+            Ok(bytes) => {
+                let model = &self.record.borrow().model;
+                let (least, most) = model.lens();
+                let len = bytes.len() as u64;
+                let wrong = match (least..=most).contains(&len) {
+                    true => model.wrong(0, &bytes),
+                    false => Some(format!("{len} bytes, not {least} to {most}")),
+                };
+                if let Some(wrong) = wrong {
+                    let text = format!("{}, read as a whole: {wrong}", self.path);
+                    self.scene().violation(text);
+                }
+                Ok(())
+            }
+            Err(error) => self.failed("read", Fate::Awaited, &error),
+        }
+    }
+
+    async fn remove(&mut self) -> Result<(), Stopped> {
+        let refused = fs::remove_dir(&self.directory).await;
+        match refused.map_err(|error| error.raw_os_error()) {
+            Err(Some(libc::ENOTEMPTY)) => {}
+            Err(_) if !self.scene().is_quiet() => {}
+            other => {
+                let text = format!("rmdir of a directory with a file: {other:?}");
+                self.scene().violation(text);
+            }
+        }
+        loop {
+            let fate = self.fate().or_await();
+            match fate.of(fs::remove_file(&self.path), identity).await {
+                Fated::Done(Ok(())) => break,
+                Fated::Done(Err(error)) => self.failed("unlink", fate, &error)?,
+                _ => {}
+            }
+        }
+        match fs::metadata(&self.path).await.map_err(|error| error.kind()) {
+            Err(io::ErrorKind::NotFound) => Ok(()),
+            Err(_) if !self.scene().is_quiet() => Ok(()),
+            other => {
+                self.scene().violation(format!("a removed file: {other:?}"));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn mapped<B, C>(
+    fated: Fated<BufResult<usize, B>>,
+    change: impl FnOnce(BufResult<usize, B>) -> BufResult<usize, C>,
+) -> Fated<BufResult<usize, C>> {
+    match fated {
+        Fated::Done(done) => Fated::Done(change(done)),
+        Fated::Unpolled => Fated::Unpolled,
+        Fated::Dropped => Fated::Dropped,
+    }
+}
