@@ -53,8 +53,28 @@ pub(crate) async fn run(sim: Sim) {
 #[derive(Default)]
 pub(crate) struct Record {
     pub(crate) model: Model,
+    /// What is being done to it.
+    begun: Option<Change>,
     /// Its name is on the disk.
-    pub(crate) is_named: bool,
+    is_named: bool,
+    /// How often a new file was begun.
+    generation: u64,
+}
+
+impl Record {
+    /// The task was killed. With `power`, the disk lost what was not synced.
+    pub(crate) fn killed(&mut self, power: bool) {
+        if let Some(change) = self.begun.take() {
+            self.model.tried(change);
+        }
+        let is_known = !power || self.model.crashed();
+        if !is_known || !self.is_named {
+            *self = Record {
+                generation: self.generation + 1,
+                ..Record::default()
+            };
+        }
+    }
 }
 
 pub(crate) struct Task<'a> {
@@ -79,7 +99,7 @@ impl<'a> Task<'a> {
         record: &'a RefCell<Record>,
         random: Random,
     ) -> Task<'a> {
-        let directory = format!("/{number}");
+        let directory = format!("/{number}.{}", record.borrow().generation);
         let id = mix(core.scene.sim.seed()) ^ core.scene.number();
         Task {
             path: format!("{directory}/file"),
@@ -108,6 +128,44 @@ impl<'a> Task<'a> {
         self.remove().await
     }
 
+    /// Uses a file that survives what happens to its host.
+    pub(crate) async fn survive(mut self) -> Result<(), Stopped> {
+        let mut file = if self.record.borrow().is_named {
+            let file = self.open(false).await?;
+            self.read_whole().await?;
+            file
+        } else {
+            self.make_directory().await?;
+            let file = self.open(true).await?;
+            self.publish().await?;
+            file
+        };
+        for _ in 0..2 * STEPS {
+            sleep(self.random.time(Duration::from_millis(8))).await;
+            file = self.step(file).await?;
+        }
+        self.settle(&file).await?;
+        self.close(file).await?;
+        self.read_whole().await
+    }
+
+    /// Makes the names durable.
+    async fn publish(&mut self) -> Result<(), Stopped> {
+        for path in [self.directory.as_str(), "/"] {
+            let directory = File::open(path).await;
+            let directory = directory.or_else(|error| {
+                let ended = self.failed("open", Fate::Awaited, &error);
+                ended.and(Err(Stopped))
+            })?;
+            if let Err(error) = directory.sync_all().await {
+                self.failed("sync of a directory", Fate::Awaited, &error)?;
+                return Err(Stopped);
+            }
+        }
+        self.record.borrow_mut().is_named = true;
+        Ok(())
+    }
+
     async fn step(&mut self, file: File) -> Result<File, Stopped> {
         match self.random.below(20) {
             0..7 => self.write(&file).await?,
@@ -119,7 +177,7 @@ impl<'a> Task<'a> {
                 self.close(file).await?;
                 return self.open(false).await;
             }
-            17 => self.rename().await?,
+            17 if !self.record.borrow().is_named => self.rename().await?,
             18 => self.append().await?,
             _ => {
                 self.settle(&file).await?;
@@ -178,6 +236,7 @@ impl<'a> Task<'a> {
         let buf = self.pattern.bytes(self.random.next() >> 8, len);
         let change = Change::Write(at, buf.clone());
         let fate = self.fate();
+        self.record.borrow_mut().begun = Some(change.clone());
         let fated = match self.random.one_in(3) {
             true => {
                 let buf = buf.clone().into_boxed_slice();
@@ -186,6 +245,7 @@ impl<'a> Task<'a> {
             }
             false => fate.of(file.write_at(buf.clone(), at), identity).await,
         };
+        self.record.borrow_mut().begun = None;
         match fated {
             Fated::Done((result, back)) => {
                 if back != buf {
@@ -277,9 +337,11 @@ impl<'a> Task<'a> {
     async fn set_len(&mut self, file: &File) -> Result<(), Stopped> {
         let len = self.random.below(LEN_MAX);
         let fate = self.fate();
-        let fated = fate.of(file.set_len(len), identity).await;
         let change = Change::SetLen(len);
+        self.record.borrow_mut().begun = Some(change.clone());
+        let fated = fate.of(file.set_len(len), identity).await;
         let mut record = self.record.borrow_mut();
+        record.begun = None;
         match fated {
             Fated::Done(Ok(())) if !self.is_unsettled => record.model.made(change),
             Fated::Done(Ok(())) => record.model.tried(change),

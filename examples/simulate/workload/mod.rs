@@ -3,6 +3,7 @@
 pub(crate) mod books;
 pub(crate) mod fate;
 pub(crate) mod files;
+pub(crate) mod kills;
 pub(crate) mod model;
 pub(crate) mod net;
 pub(crate) mod pattern;
@@ -12,6 +13,7 @@ pub(crate) mod scene;
 pub(crate) mod send;
 pub(crate) mod streams;
 pub(crate) mod talk;
+pub(crate) mod tasks;
 
 use std::pin::Pin;
 
@@ -30,16 +32,36 @@ pub(crate) struct Workload {
     start: fn(Sim) -> Run,
 }
 
-pub(crate) const ALL: [Workload; 2] = [
+pub(crate) const ALL: [Workload; 6] = [
     Workload {
         name: "streams",
         about: "clients and servers talk, in every form of reading and writing",
         start: |sim| Box::pin(streams::run(sim)),
     },
     Workload {
+        name: "teardown",
+        about: "the same, and the runtimes end in the middle of it",
+        start: |sim| Box::pin(streams::run_to_nowhere(sim)),
+    },
+    Workload {
+        name: "kills",
+        about: "the same on hosts that are killed, lose their power, or do not hear each other",
+        start: |sim| Box::pin(kills::run(sim)),
+    },
+    Workload {
         name: "files",
         about: "tasks use files and names in every way, each with a model of what is there",
         start: |sim| Box::pin(files::run(sim)),
+    },
+    Workload {
+        name: "power",
+        about: "tasks with files, on a host that is killed or loses its power",
+        start: |sim| Box::pin(kills::run_files(sim)),
+    },
+    Workload {
+        name: "tasks",
+        about: "sleeps, timeouts, intervals, tasks that are aborted, wakes from another core",
+        start: |sim| Box::pin(tasks::run(sim)),
     },
 ];
 
