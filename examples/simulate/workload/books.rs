@@ -76,8 +76,8 @@ pub(crate) struct Books {
     pub(crate) connects_ended: Cell<u64>,
     /// Accepted connections that have not said who they are.
     pub(crate) strangers: Cell<u64>,
-    /// Somebody was killed, who has told nobody of his connects.
-    pub(crate) is_incomplete: Cell<bool>,
+    /// How often each host has fallen.
+    falls: RefCell<BTreeMap<usize, u64>>,
 }
 
 impl Books {
@@ -95,6 +95,16 @@ impl Books {
 
     pub(crate) fn find(&self, id: u64) -> Option<Rc<Connection>> {
         self.connections.borrow().get(&id).cloned()
+    }
+
+    /// A host was killed, with all that it had not told anybody yet.
+    pub(crate) fn fallen(&self, host: usize, why: &'static str) {
+        *self.falls.borrow_mut().entry(host).or_default() += 1;
+        self.excuse(why, |connection| connection.hosts.contains(&host));
+    }
+
+    pub(crate) fn falls_of(&self, host: usize) -> u64 {
+        self.falls.borrow().get(&host).copied().unwrap_or(0)
     }
 
     /// Excuses the connections that `which` names.
@@ -131,7 +141,7 @@ impl Books {
             lost += u64::from(!server.has_begun);
         }
         let strangers = self.strangers.get();
-        if strict && strangers > lost && !self.is_incomplete.get() {
+        if strict && strangers > lost && self.falls.borrow().is_empty() {
             return Err(format!(
                 "{strangers} accepted connections are nobody's, {lost} were given up"
             ));

@@ -34,11 +34,8 @@ pub(crate) async fn run(sim: Sim) {
 
 async fn fell(scene: &Scene, hosts: &[&Running], victim: usize, power: bool, random: &mut Random) {
     let running = hosts[victim];
-    scene.books.is_incomplete.set(true);
     let why = if power { "lost power" } else { "killed" };
-    scene
-        .books
-        .excuse(why, |connection| connection.hosts.contains(&victim));
+    scene.books.fallen(victim, why);
     match power {
         true => running.host.crash(),
         false => running.host.kill(),

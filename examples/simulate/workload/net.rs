@@ -168,11 +168,14 @@ pub(crate) async fn ask(core: Rc<Core>, here: usize, targets: Rc<[Target]>, mut 
 async fn converse(core: Rc<Core>, here: usize, target: Target, mut random: Random) {
     let scene = &Rc::clone(&core.scene);
     sleep(random.time(Duration::from_millis(2))).await;
-    let Some(stream) = connect(scene, target, &mut random).await else {
+    let Some((stream, falls)) = connect(scene, target, &mut random).await else {
         return;
     };
     let id = mix(scene.sim.seed()) ^ scene.number();
     let connection = scene.books.open(id, [here, target.host]);
+    if falls != scene.books.falls_of(target.host) {
+        connection.excuse("its server has fallen since it was asked");
+    }
     let hello = u128::from(id) | u128::from(mix(id)) << 64;
     let (sent, _) = stream.write_all(hello.to_le_bytes().to_vec()).await;
     match sent {
@@ -192,11 +195,12 @@ async fn converse(core: Rc<Core>, here: usize, target: Target, mut random: Rando
     }
 }
 
-/// A connection, after several attempts if need be.
-async fn connect(scene: &Scene, target: Target, random: &mut Random) -> Option<TcpStream> {
+/// A connection, after several attempts if need be, and how often its server had fallen before.
+async fn connect(scene: &Scene, target: Target, random: &mut Random) -> Option<(TcpStream, u64)> {
     let mut pause = Duration::from_millis(1);
     for _ in 0..ATTEMPTS {
         let fate = Fate::random(random, scene.style.ends);
+        let falls = scene.books.falls_of(target.host);
         let result = match socket(random) {
             Ok(socket) => fate.of(socket.connect(target.address), identity).await,
             Err(error) => {
@@ -205,7 +209,7 @@ async fn connect(scene: &Scene, target: Target, random: &mut Random) -> Option<T
             }
         };
         match result {
-            Fated::Done(Ok(stream)) => return Some(stream),
+            Fated::Done(Ok(stream)) => return Some((stream, falls)),
             Fated::Done(Err(error)) => {
                 is_no_surprise(scene, fate, &error);
             }
