@@ -17,14 +17,16 @@ pub(crate) struct Cast {
 }
 
 impl Cast {
-    pub(crate) fn start(scene: &Rc<Scene>, random: &mut Random) -> Cast {
+    /// With hosts that have few descriptors now and then, if they may be `scarce`: whoever waits
+    /// for one waits as long as others talk.
+    pub(crate) fn start(scene: &Rc<Scene>, random: &mut Random, scarce: bool) -> Cast {
         let seed = random.next();
         let mut serving = Vec::new();
         let targets: Rc<[Target]> = (0..1 + random.below(2) as usize)
             .map(|number| {
                 let host = scene.sim.host(&format!("server{number}"));
                 let cores = 1 + random.below(2) as usize;
-                if random.one_in(8) {
+                if scarce && random.one_in(8) {
                     // For each core a ring, an eventfd and a listener.
                     host.set_nofile(3 * cores + 1 + random.below(3) as usize);
                     scene.is_scarce.set(true);
@@ -39,7 +41,7 @@ impl Cast {
         let clients = 1 + random.below(2) as usize;
         let asking = (serving.len()..serving.len() + clients).map(|number| {
             let host = scene.sim.host(&format!("client{number}"));
-            if random.one_in(8) {
+            if scarce && random.one_in(8) {
                 host.set_nofile(3 + random.below(3) as usize);
                 scene.is_scarce.set(true);
             }
@@ -65,14 +67,14 @@ impl Cast {
 /// Nobody is killed, and nothing is lost but what is cut on purpose.
 pub(crate) async fn run(sim: Sim) {
     let (scene, mut random) = Scene::new(sim);
-    let cast = Cast::start(&scene, &mut random);
+    let cast = Cast::start(&scene, &mut random, true);
     cast.end(&scene).await;
 }
 
 /// The runtimes end with everything in flight.
 pub(crate) async fn run_to_nowhere(sim: Sim) {
     let (scene, mut random) = Scene::new(sim);
-    let _cast = Cast::start(&scene, &mut random);
+    let _cast = Cast::start(&scene, &mut random, true);
     sleep(random.time(Duration::from_millis(32))).await;
     scene.check();
     // What has come so far is right all the same.
