@@ -141,7 +141,9 @@ impl<'a> Sending<'a> {
             },
             // It is shut down when it is dropped, after the write that is in flight.
             Writer::Half(_) if self.is_committed => {
-                connection.note(*side, |half| (half.sent_most, half.shut) = (*at, true));
+                connection.note(*side, |half| {
+                    (half.sent_most, half.shut, half.is_unsure) = (*at, true, true);
+                });
             }
             Writer::Half(_) => shut(),
         }
