@@ -144,18 +144,26 @@ impl Kernel {
             return;
         };
         socket.resent = 0;
-        let mut is_end = false;
+        let (mut is_end, mut is_unwanted) = (false, false);
         while let Some(segment) = socket.wire.front()
             && segment.arrives_ns() <= now
         {
             if let Some(segment) = socket.wire.pop_front() {
                 is_end |= matches!(segment, Segment::End(_));
+                is_unwanted = socket.is_shut() && matches!(segment, Segment::Data(..));
+                if is_unwanted {
+                    break;
+                }
                 arrive(socket, segment);
             }
         }
         let (next, other) = (socket.wire.front().map(Segment::arrives_ns), socket.other);
         if is_end && let Some(Ok(sender)) = other.map(|sender| self.socket_mut(sender)) {
             sender.is_end_known = true;
+        }
+        if is_unwanted {
+            // Who has shut both sides gets more: Linux resets the connection, at both ends.
+            return self.reset_both(to);
         }
         if let Some(at) = next {
             self.after(at - now, Event::Deliver(to));

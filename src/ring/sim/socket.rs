@@ -111,6 +111,10 @@ impl Socket {
         }
     }
 
+    pub(super) fn is_shut(&self) -> bool {
+        self.is_read_shut && self.is_write_shut
+    }
+
     fn is_at_end(&self) -> bool {
         self.has_end || self.is_read_shut || matches!(self.state, State::Closed)
     }
