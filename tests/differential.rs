@@ -23,12 +23,14 @@ mod known;
 mod limits;
 #[path = "differential/names.rs"]
 mod names;
+#[path = "differential/random.rs"]
+mod random;
 #[path = "differential/stage.rs"]
 mod stage;
 #[path = "differential/streams.rs"]
 mod streams;
 
-use stage::compare;
+use stage::{compare, compare_many};
 
 #[test]
 fn addresses_are_bound_and_connected_alike() {
@@ -63,6 +65,11 @@ fn names_lead_to_files_alike() {
 #[test]
 fn a_process_without_descriptors_is_told_alike() {
     common::alone(|| compare(&limits::scripts()));
+}
+
+#[test]
+fn programs_at_random_run_alike() {
+    compare_many(&random::scripts());
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! How connections end: in order, in halves, and with a reset.
 
 use std::net::Shutdown;
+use std::time::Duration;
 
+use corering::io::Operation;
 use corering::net::TcpStream;
 use corering::spawn;
 
@@ -45,6 +47,7 @@ pub(crate) fn scripts() -> Vec<Script> {
         ),
         script("close_returns_what_is_unread", close_returns_what_is_unread),
         script("halves_end_apart", halves_end_apart),
+        script("a_shut_stream_is_dropped", a_shut_stream_is_dropped),
     ]
 }
 
@@ -275,4 +278,24 @@ async fn halves_end_apart(stage: Stage) {
         bytes.extend_from_slice(&lease);
     }
     stage.saw("client reads", String::from_utf8_lossy(&bytes));
+}
+
+async fn a_shut_stream_is_dropped(stage: Stage) {
+    let (client, server) = pair().await;
+    let early = server.recv().timeout(Duration::from_millis(10)).await;
+    stage.saw("nothing yet", early.is_err());
+    server.write_all("farewell").await.0.unwrap();
+    settle().await;
+    stage.told("shut", &server.shutdown(Shutdown::Write).await);
+    settle().await;
+    client.write_all("unread").await.0.unwrap();
+    settle().await;
+    drop(server);
+    settle().await;
+    stage.told("write", &client.write_all("more").await.0);
+    settle().await;
+    stage.saw("read", rest_as_text(&client).await);
+    stage.told("write again", &client.write_all("more").await.0);
+    settle().await;
+    stage.told("write once more", &client.write_all("more").await.0);
 }

@@ -10,11 +10,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::slice;
 use std::time::Duration;
 
 use corering::io::Operation;
 use corering::net::{TcpListener, TcpStream};
 use corering::sim::{Check, Faults, Sim};
+use corering::spawn;
 use corering::time::{sleep, timeout};
 
 use super::common::{leave_descriptors, localhost, run};
@@ -35,15 +37,16 @@ type Playing = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What is played.
 pub(crate) struct Script {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     play: Box<dyn Fn(Stage) -> Playing>,
 }
 
-pub(crate) fn script<F>(name: &'static str, play: impl Fn(Stage) -> F + 'static) -> Script
+pub(crate) fn script<F>(name: impl Into<String>, play: impl Fn(Stage) -> F + 'static) -> Script
 where
     F: Future<Output = ()> + 'static,
 {
     let play = Box::new(move |stage| Box::pin(play(stage)) as Playing);
+    let name = name.into();
     Script { name, play }
 }
 
@@ -193,25 +196,43 @@ const ERRNOS: [(i32, &str); 24] = [
     (libc::ETIMEDOUT, "ETIMEDOUT"),
 ];
 
-/// Plays every script on both kernels.
+/// Plays every script on both kernels, with many seeds.
 pub(crate) fn compare(scripts: &[Script]) {
     let mut report = String::new();
     for script in scripts {
-        compare_one(script, &mut report);
+        let real = on_the_real_kernel(slice::from_ref(script)).remove(0);
+        let quiet = (0..QUIET_SEEDS).map(|seed| (seed, Faults::none()));
+        let others = (0..SEEDS).map(|seed| (seed, Faults::default()));
+        compare_with(script, &real, quiet.chain(others), &mut report);
     }
     assert!(report.is_empty(), "\n{report}");
 }
 
-fn compare_one(script: &Script, report: &mut String) {
-    let real = on_the_real_kernel(script);
-    let quiet = (0..QUIET_SEEDS).map(|seed| (seed, Faults::none()));
-    let others = (0..SEEDS).map(|seed| (seed, Faults::default()));
+/// Plays many short scripts, on the real kernel all at the same time, each with two seeds.
+pub(crate) fn compare_many(scripts: &[Script]) {
+    let mut report = String::new();
+    for (at, some) in scripts.chunks(50).enumerate() {
+        for (script, real) in some.iter().zip(on_the_real_kernel(some)) {
+            let seed = at as u64;
+            let seeds = [(seed, Faults::none()), (seed, Faults::default())];
+            compare_with(script, &real, seeds, &mut report);
+        }
+    }
+    assert!(report.is_empty(), "\n{report}");
+}
+
+fn compare_with(
+    script: &Script,
+    real: &[Line],
+    seeds: impl IntoIterator<Item = (u64, Faults)>,
+    report: &mut String,
+) {
     let mut differing = Vec::new();
-    for (seed, faults) in quiet.chain(others) {
+    for (seed, faults) in seeds {
         let is_quiet = faults == Faults::none();
         match on_the_simulated_kernel(script, seed, faults) {
             Ok(simulated) => differing.extend(
-                differences(&real, &simulated)
+                differences(real, &simulated)
                     .into_iter()
                     .map(|(label, text)| (label, text, seed, is_quiet)),
             ),
@@ -264,17 +285,31 @@ fn differences(real: &[Line], simulated: &[Line]) -> Vec<(String, String)> {
     found
 }
 
-fn on_the_real_kernel(script: &Script) -> Vec<Line> {
+/// Plays scripts at the same time.
+fn on_the_real_kernel(scripts: &[Script]) -> Vec<Vec<Line>> {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory on disk");
-    let log = Log::default();
-    let stage = Stage {
-        log: Rc::clone(&log),
-        dir: dir.path().to_owned(),
-        sim: None,
-        taken: Rc::default(),
-    };
-    run((script.play)(stage));
-    log.take()
+    let stages: Vec<Stage> = (0..scripts.len())
+        .map(|at| {
+            let dir = dir.path().join(at.to_string());
+            std::fs::create_dir(&dir).expect("a directory of its own");
+            Stage {
+                log: Log::default(),
+                dir,
+                sim: None,
+                taken: Rc::default(),
+            }
+        })
+        .collect();
+    run(async {
+        let playing = scripts.iter().zip(&stages);
+        let playing: Vec<_> = playing
+            .map(|(script, stage)| spawn((script.play)(stage.clone())))
+            .collect();
+        for script in playing {
+            script.await.expect("a script does not panic");
+        }
+    });
+    stages.into_iter().map(|stage| stage.log.take()).collect()
 }
 
 fn on_the_simulated_kernel(
