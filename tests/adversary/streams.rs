@@ -248,35 +248,35 @@ fn a_dropped_write_is_given_up_after_a_while() {
     });
 }
 
+/// A write that lingers, and then a receive that waits longer than it might have.
+async fn linger_and_wait(len: usize) {
+    let (client, server) = pair().await;
+    let dropped = poll_once(client.write_all(vec![7; len])).await;
+    assert!(dropped.is_none());
+    drop(client);
+    let mut received = 0;
+    while let Some(part) = server.recv().await.unwrap() {
+        received += part.len();
+    }
+    assert_eq!(received, len);
+    drop(server);
+    let (client, server) = pair().await;
+    let late = spawn(async move {
+        sleep(Duration::from_secs(15)).await;
+        client.write_all("late").await.0.unwrap();
+    });
+    assert!(server.recv().await.unwrap().is_some());
+    late.await.unwrap();
+}
+
 #[test]
 fn a_write_that_has_lingered_cancels_nobody_else() {
-    check(60, Faults::default(), |_| async move {
-        let (client, server) = pair().await;
-        let dropped = poll_once(client.write_all(vec![7; 1 << 20])).await;
-        assert!(dropped.is_none());
-        drop(client);
-        let mut received = 0;
-        while let Some(part) = server.recv().await.unwrap() {
-            received += part.len();
-        }
-        assert_eq!(received, 1 << 20);
-        drop(server);
-        // Whoever is where it was waits longer than it might have lingered.
-        let waiting: Vec<_> = (0..4)
-            .map(|_| {
-                spawn(async {
-                    let (client, server) = pair().await;
-                    let late = spawn(async move {
-                        sleep(Duration::from_secs(15)).await;
-                        client.write_all("late").await.0.unwrap();
-                    });
-                    assert!(server.recv().await.unwrap().is_some());
-                    late.await.unwrap();
-                })
-            })
+    check(200, Faults::default(), |sim| async move {
+        let all: Vec<_> = (0..12)
+            .map(|_| spawn(linger_and_wait(1 + sim.random(100_000) as usize)))
             .collect();
-        for waiter in waiting {
-            waiter.await.unwrap();
+        for one in all {
+            one.await.unwrap();
         }
     });
 }
