@@ -89,6 +89,7 @@ where
         failure = world.leftovers();
     }
     let simulated = Duration::from_nanos(world.now_ns() - begin);
+    world.leave();
     let mut kernel = world.kernel.borrow_mut();
     Ended {
         failure,

@@ -131,7 +131,7 @@ async fn read(sim: Sim, stream: TcpStream, total: usize) {
 
 #[test]
 fn a_stream_carries_every_byte_whatever_is_dropped() {
-    check(300, Faults::default(), |sim| async move {
+    check(1500, Faults::default(), |sim| async move {
         let (client, server) = pair().await;
         let total = 1 + sim.random(60_000) as usize;
         let writer = spawn(write(sim.clone(), client, total));

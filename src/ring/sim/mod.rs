@@ -125,6 +125,15 @@ impl World {
         world
     }
 
+    /// The thread may have another world: a runtime that did not end keeps this one for ever.
+    pub(crate) fn leave(&self) {
+        let _ = CURRENT.try_with(|current| {
+            if std::ptr::eq(current.borrow().as_ptr(), self) {
+                current.replace(Weak::new());
+            }
+        });
+    }
+
     fn current() -> Option<Rc<World>> {
         CURRENT
             .try_with(|current| current.borrow().upgrade())
@@ -274,7 +283,7 @@ impl Kernel {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let _ = CURRENT.try_with(|current| current.replace(Weak::new()));
+        self.leave();
     }
 }
 
