@@ -118,38 +118,50 @@ impl Books {
         }
     }
 
-    /// What does not agree. `strict`: nothing was reset and no operation failed by itself.
-    pub(crate) fn compare(&self, strict: bool) -> Result<(), String> {
-        let mut lost = self.connects_ended.get();
+    /// What does not agree. `faults`: operations that have failed by themselves and resets, each
+    /// of which may have hurt one connection.
+    pub(crate) fn compare(&self, faults: u64) -> Result<(), String> {
+        let (mut lost, mut hurt, mut last) = (self.connects_ended.get(), 0, String::new());
         for connection in self.connections.borrow().values() {
-            let [client, server] = [Side::Client, Side::Server].map(|side| {
-                let half = connection.half(side);
-                half.get()
-            });
-            let exact = strict && !connection.is_excused();
-            let wrong = direction(&client, &server, exact)
-                .and_then(|()| direction(&server, &client, exact))
-                .and_then(|()| match exact && !server.has_begun {
-                    true => Err("was never accepted".to_owned()),
-                    false => Ok(()),
-                });
-            if let Err(wrong) = wrong {
-                let (id, excuse) = (connection.id, connection.excuse.get());
-                return Err(format!(
+            let halves = [Side::Client, Side::Server].map(|side| connection.half(side).get());
+            let excuse = connection.excuse.get();
+            let told = |wrong: String| {
+                let (id, [client, server]) = (connection.id, &halves);
+                format!(
                     "connection {id:x}: {wrong}; client {client:?}, server {server:?}, \
                      excuse {excuse:?}"
-                ));
+                )
+            };
+            both(&halves, false).map_err(told)?;
+            if excuse.is_none()
+                && let Err(wrong) = both(&halves, true)
+            {
+                (hurt, last) = (hurt + 1, told(wrong));
             }
-            lost += u64::from(!server.has_begun);
+            lost += u64::from(!halves[1].has_begun);
+        }
+        if hurt > faults {
+            return Err(format!(
+                "{hurt} connections are hurt by {faults} faults: {last}"
+            ));
         }
         let strangers = self.strangers.get();
-        if strict && strangers > lost && self.falls.borrow().is_empty() {
+        if strangers > lost.saturating_add(faults) && self.falls.borrow().is_empty() {
             return Err(format!(
                 "{strangers} accepted connections are nobody's, {lost} were given up"
             ));
         }
         Ok(())
     }
+}
+
+fn both([client, server]: &[Half; 2], exact: bool) -> Result<(), String> {
+    direction(client, server, exact)?;
+    direction(server, client, exact)?;
+    if exact && !server.has_begun {
+        return Err("was never accepted".to_owned());
+    }
+    Ok(())
 }
 
 fn direction(from: &Half, to: &Half, exact: bool) -> Result<(), String> {

@@ -71,5 +71,7 @@ pub(crate) async fn run(sim: Sim, name: Option<String>) {
         Some(name) => ALL.iter().find(|workload| workload.name == name),
         None => ALL.get(mix(sim.seed()) as usize % ALL.len()),
     };
-    (workload.expect("a workload's name").start)(sim).await;
+    let Workload { name, about, start } = workload.expect("a workload's name");
+    sim.note(format_args!("{name}: {about}"));
+    start(sim).await;
 }

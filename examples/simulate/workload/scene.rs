@@ -112,7 +112,11 @@ impl Scene {
 
     /// Whether nothing has gone wrong so far that a program is told of.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.sim.happened(Fault::Error) + self.sim.happened(Fault::Reset) == 0
+        self.faults() == 0
+    }
+
+    fn faults(&self) -> u64 {
+        self.sim.happened(Fault::Error) + self.sim.happened(Fault::Reset)
     }
 
     /// What an error of an operation on a connection means. `asked`: it was to be ended.
@@ -204,7 +208,7 @@ impl Scene {
     /// Compares the books, when all programs have ended.
     pub(crate) fn conclude(&self) {
         self.check();
-        if let Err(text) = self.books.compare(self.is_quiet()) {
+        if let Err(text) = self.books.compare(self.faults()) {
             panic!("{text}");
         }
     }

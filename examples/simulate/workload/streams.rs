@@ -3,7 +3,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use corering::fs::File;
 use corering::sim::Sim;
+use corering::spawn;
 use corering::time::sleep;
 
 use super::net::{Target, ask, serve};
@@ -75,10 +77,24 @@ pub(crate) async fn run(sim: Sim) {
 pub(crate) async fn run_to_nowhere(sim: Sim) {
     let (scene, mut random) = Scene::new(sim);
     let _cast = Cast::start(&scene, &mut random, true);
+    for number in 0..4 {
+        spawn(files_come_and_go(number));
+    }
     sleep(random.time(Duration::from_millis(32))).await;
     scene.check();
     // What has come so far is right all the same.
-    if let Err(text) = scene.books.compare(false) {
+    if let Err(text) = scene.books.compare(u64::MAX) {
         panic!("{text}");
+    }
+}
+
+/// Opens and closes a file again and again.
+async fn files_come_and_go(number: u64) {
+    loop {
+        // Whatever fails here is tried again: it is there to be in flight.
+        match File::create(format!("/{number}")).await {
+            Ok(file) => drop(file.close().await),
+            Err(_) => sleep(Duration::from_millis(1)).await,
+        }
     }
 }

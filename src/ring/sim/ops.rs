@@ -13,6 +13,8 @@ pub(super) const NOTIFICATION: u32 = 1 << 3;
 const IN_A_ROW: u32 = 32;
 /// A worker takes this long at most, nanoseconds.
 const WORK_NS: u64 = 200_000;
+/// What workers have ended is seen at multiples of this, nanoseconds.
+const BATCH_NS: u64 = 16_384;
 
 /// What came of trying an op.
 #[derive(Debug)]
@@ -102,6 +104,8 @@ impl Kernel {
         let late = self.adversary.strikes(Fault::Late, code);
         if late || runs_on_worker(code) {
             let delay = 1_000 + self.adversary.below("a worker's delay", WORK_NS);
+            // Several end at once, as on a machine that has been busy, and are then in any order.
+            let delay = delay + (self.now_ns + delay).wrapping_neg() % BATCH_NS;
             self.after(delay, Event::Due(id));
         } else {
             self.attempt(id);
