@@ -1,4 +1,4 @@
-//! Every errno that an operation can fail with, forced on it: programs are told of it and nothing is
+//! Every errno that an operation can fail with, forced on it: programs are told of it, and nothing is
 //! lost, torn or left over.
 
 #[path = "../examples/simulate/workload/mod.rs"]

@@ -104,6 +104,10 @@ impl Model {
         if end > most && !read.is_empty() {
             return Some(format!("byte {end} is beyond the end, {most}"));
         }
+        let sure = usize::try_from(at).ok().and_then(|at| self.bytes.get(at..));
+        if sure.and_then(|sure| sure.get(..read.len())) == Some(read) {
+            return None;
+        }
         for (place, byte) in (at..).zip(read) {
             let sure = self.bytes.get(place as usize);
             // What the file was longer by than it was for sure reads as zeros.
