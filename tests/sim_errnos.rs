@@ -1,5 +1,5 @@
-//! Every errno that an operation can fail with, forced on it: programs are told of it, and nothing is
-//! lost, torn or left over.
+//! Every errno that an operation can fail with, forced on it: programs are told of it, and nothing
+//! is lost, torn or left over.
 
 #[path = "../examples/simulate/workload/mod.rs"]
 mod workload;
