@@ -58,7 +58,7 @@ impl Kernel {
         };
         // A send that has sent a part reports the part.
         let result = if done > 0 { done as i32 } else { -errno };
-        self.finish(id, result, 0);
+        self.end_cancelled(id, result);
         Ok(())
     }
 }

@@ -71,8 +71,8 @@ impl Kernel {
     pub(super) fn room_to_send(&self, id: Id) -> Result<usize, i32> {
         let socket = self.socket(id)?;
         match socket.state {
-            State::Fresh | State::Connecting => return Err(libc::ENOTCONN),
-            State::Listening { .. } => return Err(libc::EPIPE),
+            State::Fresh | State::Listening { .. } => return Err(libc::EPIPE),
+            State::Connecting => return Ok(0),
             State::Closed => return Err(socket.error.unwrap_or(libc::EPIPE)),
             State::Connected if socket.is_write_shut => return Err(libc::EPIPE),
             State::Connected => {}

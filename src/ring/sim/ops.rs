@@ -135,7 +135,7 @@ impl Kernel {
     pub(super) fn attempt(&mut self, id: Id) {
         for _ in 0..IN_A_ROW {
             let Some(op) = self.ops.find(id) else { return };
-            let (ring, sqe) = (op.ring, op.sqe);
+            let (ring, sqe, object) = (op.ring, op.sqe, op.object);
             match self.try_op(id, &sqe) {
                 Tried::Done(result, flags) => return self.finish(id, result, flags),
                 Tried::Item(result, flags) => {
@@ -144,6 +144,10 @@ impl Kernel {
                         return self.finish(id, result, flags);
                     }
                     self.post(ring, &sqe, result, flags | MORE);
+                    // One more try would ask for a buffer.
+                    if sqe.opcode == opcode::RECV && !self.is_readable(object) {
+                        return self.wait(id);
+                    }
                 }
                 Tried::Sent(result, bytes) => return self.notify_later(id, result, bytes),
                 Tried::Wait => return self.wait(id),
@@ -159,7 +163,7 @@ impl Kernel {
         if op.is_cancelled {
             let done = i32::try_from(op.done).unwrap_or(i32::MAX);
             let result = if done > 0 { done } else { -libc::ECANCELED };
-            return self.finish(id, result, 0);
+            return self.end_cancelled(id, result);
         }
         op.stage = Stage::Waiting;
         let object = op.object;
@@ -249,6 +253,17 @@ impl Kernel {
             delay += self.adversary.below("a notification's delay", 50_000_000);
         }
         self.after(delay, Event::Due(id));
+    }
+
+    /// Ends an op that a cancel has found.
+    pub(super) fn end_cancelled(&mut self, id: Id, result: i32) {
+        let code = self.ops.find(id).map(|op| op.sqe.opcode);
+        if code == Some(opcode::SEND_ZC) {
+            // Its notification was made when it was submitted.
+            self.notify_later(id, result, Vec::new());
+        } else {
+            self.finish(id, result, 0);
+        }
     }
 
     /// Posts an op's final completion.

@@ -111,6 +111,36 @@ impl Socket {
         }
     }
 
+    /// The flag of a receive after which there is more to know: bytes, or that there are none.
+    fn hint(&self) -> u32 {
+        if self.received.is_empty() && !self.has_end {
+            0
+        } else {
+            SOCK_NONEMPTY
+        }
+    }
+
+    /// What a poll says of a socket that has `room` to send.
+    fn ready(&self, room: Result<usize, i32>) -> i16 {
+        let mut ready = 0;
+        let mut set = |event, on| {
+            if on {
+                ready |= event;
+            }
+        };
+        let is_open = matches!(self.state, State::Connected | State::Connecting);
+        let reads_no_more =
+            self.has_end || self.is_read_shut || matches!(self.state, State::Closed);
+        let is_down = reads_no_more && self.is_write_shut;
+        let listens = matches!(self.state, State::Listening { .. });
+        set(libc::POLLIN, self.is_readable());
+        set(libc::POLLOUT, room != Ok(0) && !listens);
+        set(libc::POLLRDHUP, reads_no_more);
+        set(libc::POLLHUP, is_down || !is_open && !listens);
+        set(libc::POLLERR, self.error.is_some());
+        ready
+    }
+
     pub(super) fn is_shut(&self) -> bool {
         self.is_read_shut && self.is_write_shut
     }
@@ -230,17 +260,6 @@ impl Kernel {
             return Tried::failed(libc::ENOTCONN);
         }
         let readable = socket.received.len();
-        if readable == 0 {
-            // What came in order counts, not what came after it.
-            if socket.has_end {
-                return Tried::Done(0, 0);
-            }
-            return match socket.error.take() {
-                Some(errno) => Tried::failed(errno),
-                None if socket.is_at_end() => Tried::Done(0, 0),
-                None => Tried::Wait,
-            };
-        }
         let (ring, lent) = match self.ops.find(op) {
             Some(op) => match op.args {
                 Args::Memory(lent) => (op.ring, Some(lent)),
@@ -248,10 +267,33 @@ impl Kernel {
             },
             None => return Tried::Wait,
         };
+        // The buffer comes first, whatever there is to read.
+        if lent.is_none() && !self.has_buffer(ring, sqe.buf_group) {
+            return Tried::failed(libc::ENOBUFS);
+        }
+        let Ok(socket) = self.socket_mut(id) else {
+            return Tried::failed(libc::ENOTSOCK);
+        };
+        if readable == 0 {
+            // What came in order counts, not what came after it.
+            if socket.has_end {
+                return Tried::Done(0, socket.hint());
+            }
+            return match socket.error.take() {
+                Some(errno) => Tried::failed(errno),
+                None if socket.is_at_end() => Tried::Done(0, 0),
+                None => Tried::Wait,
+            };
+        }
         match lent {
             Some(lent) => self.recv_into(id, lent, readable),
             None => self.recv_provided(ring, id, sqe, readable),
         }
+    }
+
+    fn has_buffer(&self, ring: RingId, number: u16) -> bool {
+        let group = self.rings[ring].group.as_ref();
+        group.is_some_and(|group| group.number == number && group.next().is_some())
     }
 
     fn recv_into(&mut self, id: Id, lent: super::memory::Lent, readable: usize) -> Tried {
@@ -260,11 +302,7 @@ impl Kernel {
             return Tried::failed(libc::ENOTSOCK);
         };
         take_bytes(socket, lent, n);
-        let flags = if socket.received.is_empty() {
-            0
-        } else {
-            SOCK_NONEMPTY
-        };
+        let flags = socket.hint();
         self.has_room(id);
         Tried::Done(n as i32, flags)
     }
@@ -283,11 +321,7 @@ impl Kernel {
             return Tried::failed(libc::ENOTSOCK);
         };
         take_bytes(socket, room, n);
-        let mut flags = if socket.received.is_empty() {
-            0
-        } else {
-            SOCK_NONEMPTY
-        };
+        let mut flags = socket.hint();
         if let Some(group) = &mut self.rings[ring].group {
             flags |= group.commit(n, forget);
         }
@@ -364,11 +398,16 @@ impl Kernel {
     }
 
     fn send_failed(&mut self, sqe: &RawSqe, errno: i32) -> Tried {
-        // A zero-copy send that fails may have made its notification already, or not.
-        if sqe.opcode == opcode::SEND_ZC && self.adversary.below("notified failure", 2) == 1 {
+        // Its notification was made when it was submitted.
+        if sqe.opcode == opcode::SEND_ZC {
             return Tried::Sent(-errno, Vec::new());
         }
         Tried::failed(errno)
+    }
+
+    pub(super) fn is_readable(&self, object: Option<Id>) -> bool {
+        let socket = object.map(|id| self.socket(id));
+        matches!(socket, Some(Ok(socket)) if socket.is_readable())
     }
 
     pub(super) fn is_connected(&self, id: Id) -> bool {
@@ -380,23 +419,15 @@ impl Kernel {
         let Some(object) = self.objects.find(id) else {
             return Tried::failed(libc::EBADF);
         };
-        let (readable, writable) = match &object.file {
-            OpenFile::Event(count) => (*count > 0, true),
-            OpenFile::Socket(socket) => {
-                let is_full = self.room_to_send(id) == Ok(0);
-                (socket.is_readable(), !is_full)
-            }
-            OpenFile::Disk(_) => (true, true),
-            OpenFile::Ring(_) => (false, false),
+        let ready = match &object.file {
+            OpenFile::Event(0) => libc::POLLOUT,
+            OpenFile::Event(_) | OpenFile::Disk(_) => libc::POLLIN | libc::POLLOUT,
+            OpenFile::Socket(socket) => socket.ready(self.room_to_send(id)),
+            OpenFile::Ring(_) => 0,
         };
-        let mut ready = 0;
-        if readable {
-            ready |= libc::POLLIN as u32;
-        }
-        if writable {
-            ready |= libc::POLLOUT as u32;
-        }
-        match ready & events {
+        // Those are told of without being asked for.
+        let always = libc::POLLERR | libc::POLLHUP | libc::POLLRDHUP;
+        match ready as u32 & (events | always as u32) {
             0 => Tried::Wait,
             ready => Tried::Done(ready.cast_signed(), 0),
         }
