@@ -1,6 +1,6 @@
 //! Programs that nobody has thought of: files and connections, used at random.
 //!
-//! A program is made by its number alone, so that a failure names all that it takes to see it again.
+//! A program is made by its number alone, so that a failure names all that it takes to repeat it.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,6 +1,8 @@
 //! The door, tried on the kernel that is there.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "sim")]
+mod alike;
 mod child;
 mod diagnose;
 mod fork;
