@@ -21,6 +21,7 @@
 //! |---|---|
 //! | starting a runtime, and what it counts | [`runtime`], [`main`](macro@main), [`test`](macro@test) |
 //! | tasks, and calls that block | [`task`] |
+//! | channels and locks between tasks | [`sync`] |
 //! | TCP and names | [`net`] |
 //! | files | [`fs`] |
 //! | sleeps, deadlines, intervals | [`time`] |
@@ -172,6 +173,7 @@ pub mod runtime;
 pub mod signal;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod sync;
 pub mod task;
 pub mod time;
 

@@ -1,4 +1,4 @@
-//! An echo server in steady state allocates nothing.
+//! An echo server in steady state allocates nothing, nor do tasks that wait for each other.
 #![allow(unsafe_code)]
 
 mod common;
@@ -7,11 +7,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream as StdStream};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use corering::net::{TcpListener, TcpStream};
 use corering::spawn;
+use corering::sync::{Mutex, Notify, Semaphore, broadcast, mpsc, watch};
+use corering::task::yield_now;
 
 use common::{buffers_are_large, localhost, pattern, run, until};
 
@@ -155,6 +158,47 @@ fn an_echo_through_a_buffer_of_ones_own_allocates_nothing() {
             ROUNDS * CONNECTIONS
         );
     }
+}
+
+/// Two tasks that send numbers there and back, while a third waits for a lock and a notification.
+async fn talk(allocations: &'static AtomicU64) -> u64 {
+    let (there, mut asked) = mpsc::channel(1);
+    let (back, mut answered) = mpsc::channel(1);
+    let shared = Rc::new((Mutex::new(0), Notify::new(), Semaphore::new(1)));
+    let same = Rc::clone(&shared);
+    spawn(async move {
+        while let Some(number) = asked.recv().await {
+            let permit = same.2.acquire().await;
+            *same.0.lock().await += 1;
+            same.1.notify_one();
+            drop(permit);
+            back.send(number).await.expect("a receiver");
+        }
+    });
+    let (value, mut latest) = watch::channel(0);
+    let (all, mut each) = broadcast::channel(2);
+    for number in 0..WARM_UP + ROUNDS {
+        if number == WARM_UP {
+            COUNTER.set(Some(allocations));
+        }
+        let (held, permit) = (shared.0.lock().await, shared.2.acquire().await);
+        there.send(number).await.expect("a receiver");
+        yield_now().await;
+        drop((held, permit));
+        shared.1.notified().await;
+        assert_eq!(answered.recv().await, Some(number));
+        assert!(value.send(number).is_ok() && all.send(number).is_ok());
+        latest.changed().await.expect("a sender");
+        assert_eq!(each.recv().await, Ok(number));
+    }
+    COUNTER.set(None);
+    allocations.load(Ordering::Relaxed)
+}
+
+#[test]
+fn tasks_that_wait_for_each_other_allocate_nothing() {
+    let allocations = run(talk(Box::leak(Box::default())));
+    assert_eq!(allocations, 0, "in {ROUNDS} rounds");
 }
 
 #[test]

@@ -65,6 +65,11 @@ impl Timers {
         Rc::new(Timers { clock, wheel })
     }
 
+    /// Whether the thread is inside a runtime.
+    pub(crate) fn current_exists() -> bool {
+        Timers::with_current(|_| ()).is_some()
+    }
+
     /// Makes these the thread's current timers until the guard is dropped.
     #[inline]
     pub(crate) fn enter(self: &Rc<Timers>) -> Entered {

@@ -1,0 +1,139 @@
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
+
+use super::*;
+
+/// Counts wakes.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn counted() -> (Arc<Count>, Waker) {
+    let count = Arc::new(Count::default());
+    (Arc::clone(&count), Waker::from(count))
+}
+
+fn woken(count: &Count) -> usize {
+    count.0.load(Ordering::Relaxed)
+}
+
+#[test]
+fn the_line_moves_up_in_order_whoever_leaves_it() {
+    let line = Line::new();
+    let mut places: Vec<_> = (0..5)
+        .map(|number| line.push(number, Waker::noop().clone()))
+        .collect();
+    // The first, one in the middle, and the last.
+    for index in [4, 2, 0] {
+        let left = line.leave(places.remove(index));
+        assert_eq!((left.value, left.called), (index, false));
+    }
+    assert_eq!(line.len(), 2);
+    for expected in [1, 3] {
+        assert_eq!(line.with_first(|number| *number), Some(expected));
+        assert!(line.call_first());
+    }
+    assert!(line.is_empty() && !line.call_first());
+    for place in places {
+        assert!(line.leave(place).called);
+    }
+    assert_eq!(line.waiters.borrow().entries.len(), 0);
+}
+
+#[test]
+fn each_who_was_called_is_woken_once_and_nobody_else() {
+    let line = Line::new();
+    let (first, waker) = counted();
+    let a = line.push((), waker);
+    let (second, waker) = counted();
+    let b = line.push((), waker);
+    line.call_first();
+    assert!(line.is_called(&a) && !line.is_called(&b));
+    line.wake_called();
+    line.wake_called();
+    assert_eq!((woken(&first), woken(&second)), (1, 0));
+    line.call_all(|()| {});
+    // Called but not woken yet: it leaves both lists.
+    assert!(line.leave(b).called);
+    line.wake_called();
+    assert_eq!(woken(&second), 0);
+    line.leave(a);
+}
+
+#[test]
+fn the_task_that_polled_last_is_woken() {
+    let line = Line::new();
+    let (first, waker) = counted();
+    let place = line.push((), waker);
+    let (second, waker) = counted();
+    assert!(!line.poll_called(&place, &Context::from_waker(&waker)));
+    line.call_first();
+    line.wake_called();
+    assert_eq!((woken(&first), woken(&second)), (0, 1));
+    assert!(line.poll_called(&place, &Context::from_waker(&waker)));
+    line.leave(place);
+}
+
+#[test]
+fn places_are_used_again() {
+    let line = Line::new();
+    for _ in 0..100 {
+        let place = line.push((), Waker::noop().clone());
+        line.leave(place);
+    }
+    assert_eq!(line.waiters.borrow().entries.capacity(), 4);
+}
+
+/// A waker that comes back to its line when it is dropped or woken, as a task's future may.
+struct Comes(Rc<Line<()>>);
+
+thread_local! {
+    static BACK: RefCell<Option<Comes>> = const { RefCell::new(None) };
+}
+
+struct Back;
+
+impl Wake for Back {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        let comes = BACK.with_borrow_mut(Option::take);
+        if let Some(Comes(line)) = comes {
+            let place = line.push((), Waker::noop().clone());
+            line.leave(place);
+        }
+    }
+}
+
+#[test]
+fn wakers_run_when_nothing_is_borrowed() {
+    type Act = fn(&Line<()>, Place);
+    let acts: [Act; 3] = [
+        |line, place| drop(line.leave(place)),
+        |line, place| {
+            line.call_first();
+            line.wake_called();
+            line.leave(place);
+        },
+        |line, place| {
+            line.poll_called(&place, &Context::from_waker(Waker::noop()));
+            line.leave(place);
+        },
+    ];
+    for act in acts {
+        let line = Rc::new(Line::new());
+        BACK.set(Some(Comes(Rc::clone(&line))));
+        let place = line.push((), Waker::from(Arc::new(Back)));
+        act(&line, place);
+        assert!(BACK.with_borrow(Option::is_none), "it was not dropped");
+    }
+}
