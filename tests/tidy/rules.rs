@@ -131,8 +131,10 @@ pub(crate) fn names_say_something(source: &Source) -> Findings {
             _ if name.ends_with("_2") => "what is the difference to the first one?",
             _ if is_type && name.ends_with("Inner") => "every type is inside of something",
             "mod" if matches!(name, "util" | "utils" | "helpers" | "misc") => "what is it about?",
-            // std has these two as well.
-            "fn" if matches!(name, "get_ref" | "get_mut") => continue,
+            // std has these as well.
+            "fn" if ["get_ref", "get_mut", "get_or_init", "get_or_try_init"].contains(&name) => {
+                continue;
+            }
             "fn" if name.starts_with("get_") => "std leaves `get_` out",
             _ => continue,
         };
