@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use corering::fs::{self, File, OpenOptions};
 use corering::net::{TcpListener, TcpStream};
-use corering::sim::{Check, Faults, Sim};
+use corering::sim::{Check, Fault, Faults, Sim};
 use corering::time::{Instant, sleep};
 
 async fn connect(address: &str) -> TcpStream {
@@ -226,4 +226,26 @@ fn a_rename_that_a_power_failure_takes_back_brings_back_the_old_file() {
     };
     Check::new().seeds(50).run(test).unwrap();
     assert_eq!(seen.borrow().len(), 2, "the seeds decide what is left");
+}
+
+#[test]
+fn a_dropped_write_that_is_cut_short_is_finished() {
+    let test = |sim: Sim| async move {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .open("/log")
+            .await
+            .unwrap();
+        let content: Vec<u8> = (0..5_000).map(|_| sim.random(256) as u8).collect();
+        let mut write = file.write_at(content.clone(), 3);
+        assert!(futures_lite::future::poll_once(&mut write).await.is_none());
+        drop(write);
+        file.sync_all().await.unwrap();
+        let back = corering::fs::read("/log").await.unwrap();
+        assert_eq!(back[3..], content);
+    };
+    let faults = Faults::none().rate(Fault::Short, 0.7);
+    Check::new().seeds(50).faults(faults).run(test).unwrap();
 }

@@ -440,7 +440,9 @@ impl Slot {
         if self.cancelled && is_interruption(cqe.res) {
             cqe.res = -libc::ECANCELED;
         }
-        if cqe.res == -libc::ECANCELED && !self.cancelled && self.repeats < REPEATS_MAX {
+        // One that is not the last leaves the memory with the kernel.
+        let given_up = cqe.res == -libc::ECANCELED && !cqe.is_more();
+        if given_up && !self.cancelled && self.repeats < REPEATS_MAX {
             self.repeats += 1;
             return Some(Effect::Again);
         }

@@ -63,6 +63,7 @@ pub struct File {
 
 pub(super) struct Handle {
     fd: Fd,
+    driver: Rc<Driver>,
     /// The errno of a write or sync that nobody waited for. Reported once.
     late: Cell<Option<i32>>,
     /// Writes and syncs in flight that nobody waits for any more.
@@ -75,6 +76,7 @@ impl File {
     pub(super) fn new(fd: Fd, driver: Rc<Driver>) -> File {
         let handle = Rc::new(Handle {
             fd,
+            driver: Rc::clone(&driver),
             late: Cell::new(None),
             unsettled: Cell::new(0),
             waiting: RefCell::default(),
@@ -473,6 +475,10 @@ impl AsFd for File {
 impl Settle for Handle {
     fn fd(&self) -> &Fd {
         &self.fd
+    }
+
+    fn go_on<T: Op>(&self, rest: T) {
+        self.driver.submit_detached(rest);
     }
 
     fn settled(&self, result: io::Result<()>) {

@@ -146,7 +146,7 @@ impl<B: IoBuf> Unpin for WriteAt<'_, B> {}
 impl<'a, B: IoBuf> WriteAt<'a, B> {
     pub(super) fn new(of: &'a File, buf: B, offset: u64) -> Self {
         let (file, driver) = of.parts();
-        let write = op::Write { file, buf, offset };
+        let write = op::Write::new(file, buf, offset);
         WriteAt {
             write: Committed::new(write, of.parts().0, driver),
             _file: of,

@@ -21,6 +21,10 @@ impl Settle for Told {
         &self.fd
     }
 
+    fn go_on<T: Op>(&self, _: T) {
+        unreachable!("nothing is written");
+    }
+
     fn settled(&self, result: io::Result<()>) {
         self.late.borrow_mut().push(result);
     }

@@ -115,6 +115,11 @@ pub(crate) trait Acceptor: 'static {
 pub(crate) trait Settle: 'static {
     fn fd(&self) -> &Fd;
 
+    /// The kernel took a part of a write whose future is gone: submits the rest.
+    fn go_on<T: Op>(&self, rest: T)
+    where
+        Self: Sized;
+
     /// A write or a sync that nobody waits for has ended.
     fn settled(&self, result: io::Result<()>);
 }

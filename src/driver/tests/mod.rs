@@ -318,6 +318,10 @@ impl Settle for Resource {
         &self.fd
     }
 
+    fn go_on<T: Op>(&self, _: T) {
+        self.note("go on");
+    }
+
     fn settled(&self, result: io::Result<()>) {
         self.note(format!("settled {}", words(&result, |()| String::new())));
     }
