@@ -118,7 +118,9 @@ impl Drop for Back {
 fn wakers_run_when_nothing_is_borrowed() {
     type Act = fn(&Line<()>, Place);
     let acts: [Act; 3] = [
-        |line, place| drop(line.leave(place)),
+        |line, place| {
+            let _ = line.leave(place);
+        },
         |line, place| {
             line.call_first();
             line.wake_called();
