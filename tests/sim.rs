@@ -243,7 +243,7 @@ fn a_dropped_write_that_is_cut_short_is_finished() {
         assert!(futures_lite::future::poll_once(&mut write).await.is_none());
         drop(write);
         file.sync_all().await.unwrap();
-        let back = corering::fs::read("/log").await.unwrap();
+        let back = fs::read("/log").await.unwrap();
         assert_eq!(back[3..], content);
     };
     let faults = Faults::none().rate(Fault::Short, 0.7);
