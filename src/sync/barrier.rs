@@ -84,7 +84,7 @@ impl Future for Wait<'_> {
             self.place = Some(line.push((), waker));
             return Poll::Pending;
         }
-        line.call_all(|()| {});
+        line.call_all();
         line.wake_called();
         Poll::Ready(BarrierWaitResult { leads: true })
     }

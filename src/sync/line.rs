@@ -109,19 +109,26 @@ impl<T> Line<T> {
     /// The waker is cloned by the caller, who then has to look once more at what it waits for: a
     /// foreign waker's clone may have brought it about.
     pub(super) fn push(&self, value: T, waker: Waker) -> Place {
-        let mut waiters = self.waiters.borrow_mut();
-        let index = waiters.entries.vacant_key();
-        assert!(index < NIL as usize, "more than 2^32 - 1 waiters");
-        waiters.entries.insert(Waiter {
+        let mut borrowed = self.waiters.borrow_mut();
+        let waiters = &mut *borrowed;
+        let vacant = waiters.entries.vacant_entry();
+        let key = vacant.key();
+        assert!(key < NIL as usize, "more than 2^32 - 1 waiters");
+        let index = key as u32;
+        let before = mem::replace(&mut waiters.queue.last, index);
+        vacant.insert(Waiter {
             value,
             waker: Some(waker),
-            before: NIL,
+            before,
             after: NIL,
             at: At::Queue,
         });
-        waiters.link(index as u32);
+        match before {
+            NIL => waiters.queue.first = index,
+            before => waiters.entries[before as usize].after = index,
+        }
         self.queued.set(self.queued.get() + 1);
-        Place(index as u32)
+        Place(index)
     }
 
     /// Whether the waiter was called. If not, the task of `cx` is woken when it is.
@@ -168,25 +175,36 @@ impl<T> Line<T> {
         (first != NIL).then(|| f(&mut waiters.entries[first as usize].value))
     }
 
-    /// Calls the first in line. False if nobody is queued.
+    /// Calls the first in line, to be woken by [`wake_called`](Self::wake_called). False if nobody
+    /// is queued.
     pub(super) fn call_first(&self) -> bool {
         let mut waiters = self.waiters.borrow_mut();
-        let first = waiters.queue.first;
-        if first == NIL {
+        let Some(first) = waiters.pop() else {
             return false;
-        }
-        waiters.unlink(first);
+        };
         waiters.entries[first as usize].at = At::Called;
         waiters.link(first);
         self.queued.set(self.queued.get() - 1);
         true
     }
 
-    /// Calls all who are queued, after `f` has seen the value of each.
-    pub(super) fn call_all(&self, mut f: impl FnMut(&mut T)) {
-        while self.with_first(&mut f).is_some() {
-            self.call_first();
-        }
+    /// Calls the first in line, after `f` has seen its value. The caller wakes it, with nothing
+    /// borrowed. `None` if nobody is queued.
+    ///
+    /// For one alone this is less work than [`call_first`](Self::call_first).
+    pub(super) fn call_one(&self, f: impl FnOnce(&mut T)) -> Option<Waker> {
+        let mut waiters = self.waiters.borrow_mut();
+        let first = waiters.pop()?;
+        self.queued.set(self.queued.get() - 1);
+        let waiter = &mut waiters.entries[first as usize];
+        waiter.at = At::NoList;
+        f(&mut waiter.value);
+        waiter.waker.take()
+    }
+
+    /// Calls all who are queued, to be woken by [`wake_called`](Self::wake_called).
+    pub(super) fn call_all(&self) {
+        while self.call_first() {}
     }
 
     /// Wakes those who were called, in order.
@@ -222,6 +240,21 @@ impl<T> Line<T> {
 }
 
 impl<T> Waiters<T> {
+    /// Takes the first out of the queue; it is in no list then.
+    fn pop(&mut self) -> Option<u32> {
+        let first = self.queue.first;
+        if first == NIL {
+            return None;
+        }
+        let after = self.entries[first as usize].after;
+        self.queue.first = after;
+        match after {
+            NIL => self.queue.last = NIL,
+            after => self.entries[after as usize].before = NIL,
+        }
+        Some(first)
+    }
+
     /// Puts a waiter at the end of the list that it says it is in.
     fn link(&mut self, index: u32) {
         let at = self.entries[index as usize].at;

@@ -145,8 +145,11 @@ impl Queue {
     /// Hands the lock, which nobody holds, to the next.
     #[cold]
     fn hand_on(&self) {
-        self.handed.set(self.line.call_first());
-        self.line.wake_called();
+        let next = self.line.call_one(|()| {});
+        self.handed.set(next.is_some());
+        if let Some(waker) = next {
+            waker.wake();
+        }
     }
 }
 

@@ -73,17 +73,15 @@ impl Notify {
     pub fn notify_one(&self) {
         if self.line.is_empty() {
             self.stored.set(true);
-            return;
+        } else if let Some(waker) = self.line.call_one(|notice| *notice = Notice::One) {
+            waker.wake();
         }
-        self.line.with_first(|notice| *notice = Notice::One);
-        self.line.call_first();
-        self.line.wake_called();
     }
 
     /// Wakes all who wait: every [`Notified`] that exists, also one that was not polled yet.
     pub fn notify_waiters(&self) {
         self.calls.set(self.calls.get().wrapping_add(1));
-        self.line.call_all(|_| {});
+        self.line.call_all();
         self.line.wake_called();
     }
 

@@ -103,6 +103,13 @@ impl Permits {
     }
 
     fn hand_out(&self, mut count: usize) {
+        // Most often one for one.
+        if count == 1 && self.line.with_first(|missing| *missing) == Some(1) {
+            if let Some(waker) = self.line.call_one(|missing| *missing = 0) {
+                waker.wake();
+            }
+            return;
+        }
         while count > 0 {
             let served = self.line.with_first(|missing| {
                 let given = count.min(*missing);
@@ -127,7 +134,7 @@ impl Permits {
     /// Ends the waiting of all, and fails who comes later.
     pub(super) fn close(&self) {
         if !self.closed.replace(true) {
-            self.line.call_all(|_| {});
+            self.line.call_all();
             self.line.wake_called();
         }
     }

@@ -4,9 +4,15 @@ use std::cell::Cell;
 use std::fmt;
 use std::task::{Context, Waker};
 
-/// At most one waker.
+/// At most one waker, which is woken if somebody waits.
+///
+/// It stays here when it was woken, so that a task that waits again and again clones it once.
+/// Whoever waits has to [`clear`](Slot::clear) it in the end: a waker keeps the memory of its task.
 #[derive(Default)]
-pub(super) struct Slot(Cell<Option<Waker>>);
+pub(super) struct Slot {
+    waits: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
 
 impl Slot {
     /// Has the task of `cx` woken by the next [`wake`](Self::wake).
@@ -16,15 +22,18 @@ impl Slot {
     /// enough, and more may be for ever: some wakers are never known again as the same.
     #[inline]
     pub(super) fn register(&self, cx: &Context<'_>) -> bool {
-        let registered = self.0.take();
+        let registered = self.waker.take();
         match &registered {
             Some(waker) if waker.will_wake(cx.waker()) => {
-                self.0.set(registered);
+                self.waker.set(registered);
+                self.waits.set(true);
                 false
             }
             _ => {
-                self.0.set(Some(cx.waker().clone()));
-                drop(registered);
+                let waker = cx.waker().clone();
+                self.waits.set(true);
+                let other = self.waker.replace(Some(waker));
+                drop((registered, other));
                 true
             }
         }
@@ -33,14 +42,22 @@ impl Slot {
     /// Wakes who waits, once.
     #[inline]
     pub(super) fn wake(&self) {
-        if let Some(waker) = self.0.take() {
-            waker.wake();
+        if self.waits.replace(false)
+            && let Some(waker) = self.waker.take()
+        {
+            // Taken out, since waking may run anything, also another registration.
+            waker.wake_by_ref();
+            let other = self.waker.replace(Some(waker));
+            if other.is_some() {
+                drop(self.waker.replace(other));
+            }
         }
     }
 
     /// Lets go of who waits.
     pub(super) fn clear(&self) {
-        drop(self.0.take());
+        self.waits.set(false);
+        drop(self.waker.take());
     }
 }
 

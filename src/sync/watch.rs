@@ -144,7 +144,7 @@ impl<T> Sender<T> {
         };
         if modified {
             shared.version.set(shared.version.get() + 1);
-            shared.changed.call_all(|()| {});
+            shared.changed.call_all();
             shared.changed.wake_called();
         }
         modified
@@ -200,7 +200,7 @@ impl<T> Drop for Sender<T> {
         let left = self.shared.senders.get() - 1;
         self.shared.senders.set(left);
         if left == 0 {
-            self.shared.changed.call_all(|()| {});
+            self.shared.changed.call_all();
             self.shared.changed.wake_called();
         }
     }
@@ -323,7 +323,7 @@ impl<T> Drop for Receiver<T> {
         let left = self.shared.receivers.get() - 1;
         self.shared.receivers.set(left);
         if left == 0 {
-            self.shared.closed.call_all(|()| {});
+            self.shared.closed.call_all();
             self.shared.closed.wake_called();
         }
     }

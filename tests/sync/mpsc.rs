@@ -148,6 +148,20 @@ fn a_closed_receiver_gets_what_was_sent_or_reserved() {
 }
 
 #[test]
+fn a_permit_that_comes_back_wakes_the_receiver_of_a_closed_channel() {
+    run(async {
+        let (sender, mut receiver) = mpsc::channel::<()>(1);
+        let reserved = sender.try_reserve().unwrap();
+        receiver.close();
+        let end = spawn(async move { receiver.recv().await });
+        yield_now().await;
+        assert!(!end.is_finished());
+        drop(reserved);
+        assert_eq!(end.await.unwrap(), None);
+    });
+}
+
+#[test]
 fn weak_senders_do_not_keep_the_stream_open() {
     let (sender, mut receiver) = mpsc::channel(1);
     let weak = sender.downgrade();

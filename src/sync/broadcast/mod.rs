@@ -191,7 +191,7 @@ impl<T> Sender<T> {
             .ring
             .borrow_mut()
             .push(value, shared.capacity, receivers);
-        shared.line.call_all(|()| {});
+        shared.line.call_all();
         shared.line.wake_called();
         drop(displaced);
         Ok(receivers)
@@ -248,7 +248,7 @@ impl<T> Drop for Sender<T> {
         let left = self.shared.senders.get() - 1;
         self.shared.senders.set(left);
         if left == 0 {
-            self.shared.line.call_all(|()| {});
+            self.shared.line.call_all();
             self.shared.line.wake_called();
         }
     }

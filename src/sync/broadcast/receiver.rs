@@ -137,7 +137,7 @@ impl<T> Drop for Receiver<T> {
             drop(value);
         }
         if left == 0 {
-            self.shared.closed.call_all(|()| {});
+            self.shared.closed.call_all();
             self.shared.closed.wake_called();
         }
     }

@@ -105,7 +105,7 @@ impl<T> Receiver<T> {
     /// Lets nothing more be sent. What was sent already, or has its room, can still be received.
     pub fn close(&mut self) {
         self.shared.room.close();
-        self.shared.closers.call_all(|()| {});
+        self.shared.closers.call_all();
         self.shared.closers.wake_called();
     }
 
