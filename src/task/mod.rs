@@ -11,13 +11,22 @@
 //! * Dropping the runtime drops the futures of all its tasks. What their destructors spawn then is
 //!   dropped at once.
 //!
+//! * Tasks that belong together are spawned in a [`JoinSet`], what a task and all that it calls are
+//!   to know is a [`Local`], and [`Builder`] gives a task a name.
+//! * A wait that blocks the thread keeps every task of the core waiting, also the one that it is
+//!   for. `block_on` within a task is a panic that says what to do; a blocking wait of another
+//!   library cannot be noticed. The channels of [`sync`](../sync/index.html) wait without blocking.
+//!
 //! There is no limit on tasks: each is one allocation of 80 bytes and its future, or its
 //! output if that is larger. A wake allocates nothing, neither here nor from another thread.
 
 pub(crate) mod blocking;
+mod builder;
 mod cell;
 mod error;
 mod join;
+mod join_set;
+mod local;
 mod loom;
 mod queue;
 mod state;
@@ -28,8 +37,11 @@ mod yield_now;
 
 pub use self::{
     blocking::{BlockingHandle, spawn_blocking},
+    builder::{Builder, Name, current_name},
     error::JoinError,
     join::JoinHandle,
+    join_set::JoinSet,
+    local::{Local, LocalError, Scope},
     yield_now::{YieldNow, yield_now},
 };
 pub(crate) use self::{
