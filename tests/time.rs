@@ -3,14 +3,17 @@
 mod common;
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io::{Read, Write};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
 use corering::runtime::{Builder, Spin, stats};
 use corering::spawn;
-use corering::task::yield_now;
+use corering::task::{JoinSet, yield_now};
 use corering::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use common::{pair_with_std, pattern, run, spawn_echo_server};
@@ -210,4 +213,61 @@ fn timers_fire_on_time_with_and_without_the_spin() {
             }
         });
     }
+}
+
+#[test]
+fn a_million_sleeps_end_in_bounded_time_and_none_too_early() {
+    const SLEEPS: u32 = 1_000_000;
+    run(async {
+        let start = Instant::now();
+        let early = Rc::new(Cell::new(0));
+        let mut sleeps = JoinSet::new();
+        for index in 0..SLEEPS {
+            let early = Rc::clone(&early);
+            let length = (index % 1000) * MS;
+            sleeps.spawn(async move {
+                let start = Instant::now();
+                sleep(length).await;
+                early.set(early.get() + u32::from(start.elapsed() < length));
+            });
+        }
+        let ended = sleeps.join_all().await;
+        assert_eq!((ended.len() as u32, early.get()), (SLEEPS, 0));
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(20), "{took:?}");
+    });
+}
+
+/// Both in one, since so many timers take some 400 MB.
+#[test]
+fn of_ten_million_timers_the_last_are_refused_and_a_sleep_still_ends_on_time() {
+    const TIMERS: usize = 10_000_000;
+    const LIMIT: usize = 4_194_304;
+    run(async {
+        let own = stats().unwrap().timers;
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut sleeps = Vec::with_capacity(LIMIT);
+        let mut refused = 0;
+        for _ in 0..TIMERS {
+            let mut sleep = sleep(Duration::from_secs(1000));
+            match Pin::new(&mut sleep).poll_elapsed(&mut cx) {
+                Poll::Pending => sleeps.push(sleep),
+                Poll::Ready(outcome) => {
+                    let error = std::io::Error::from(outcome.unwrap_err());
+                    assert_eq!(error.kind(), std::io::ErrorKind::QuotaExceeded);
+                    refused += 1;
+                }
+            }
+        }
+        assert_eq!(sleeps.len() + own, LIMIT);
+        assert_eq!(refused, TIMERS - sleeps.len());
+        let start = Instant::now();
+        sleep(5 * MS).await;
+        assert!(start.elapsed() >= 5 * MS);
+        let late = timeout(5 * MS, std::future::pending::<()>()).await;
+        assert!(late.is_err());
+        drop(sleeps);
+        let mut sleep = pin!(sleep(MS));
+        assert_eq!(poll_fn(|cx| sleep.as_mut().poll_elapsed(cx)).await, Ok(()));
+    });
 }

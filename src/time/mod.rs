@@ -41,7 +41,7 @@ use crate::ring::Clock;
 
 pub use self::instant::Instant;
 pub use self::interval::{Interval, MissedTickBehavior, interval, interval_at};
-pub use self::sleep::{Sleep, sleep, sleep_until};
+pub use self::sleep::{Sleep, TimerLimit, sleep, sleep_until};
 pub use self::timeout::{Elapsed, Timeout, timeout, timeout_at};
 
 use self::wheel::Wheel;

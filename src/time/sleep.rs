@@ -1,6 +1,8 @@
 //! Waiting for a deadline.
 
+use std::error::Error;
 use std::fmt;
+use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use crate::driver::budget;
 
-use super::wheel::Key;
+use super::wheel::{ENTRIES_MAX, Key};
 use super::{Instant, TICK_NS, Timers};
 
 /// The longest that a sleep may be late for the sake of shared wake-ups.
@@ -140,6 +142,47 @@ impl Sleep {
         }
     }
 
+    /// Polls as the future does, but fails where that would wait without a timer of its own.
+    ///
+    /// A core has at most 4,194,304 timers. A sleep that is awaited beyond that ends on time, too,
+    /// but looks at the clock in every turn, and keeps the core from sleeping, until it is over or
+    /// another timer ends. Who would rather know polls this way.
+    ///
+    /// # Errors
+    ///
+    /// [`TimerLimit`]. The sleep may be polled again.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::time::Duration;
+    /// use corering::time::sleep;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// corering::Runtime::new()?.block_on(async {
+    ///     let mut sleep = std::pin::pin!(sleep(Duration::from_millis(1)));
+    ///     poll_fn(|cx| sleep.as_mut().poll_elapsed(cx)).await?;
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    #[inline]
+    pub fn poll_elapsed(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), TimerLimit>> {
+        let this = self.get_mut();
+        match this.registration {
+            None => this.poll_first(cx),
+            Some(_) => this.poll_again(cx),
+        }
+    }
+
     /// Moves the deadline, before or after the old one has passed, without an allocation.
     ///
     /// A task that waits for it keeps waiting, for the new deadline. One that does not has to poll
@@ -176,7 +219,7 @@ impl Sleep {
     }
 
     /// Only without a registration.
-    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TimerLimit>> {
         let timers = Timers::current().unwrap_or_else(|| outside());
         let known_over = self.granule_us == 0 && {
             let now = timers.now();
@@ -197,17 +240,20 @@ impl Sleep {
             drop(wheel);
             // Nothing was waited for, so a loop over such sleeps has to be stopped here.
             ready!(budget::spend(cx));
-            return Poll::Ready(());
+            return Poll::Ready(Ok(()));
         }
-        let key = wheel.insert(round_up(tick, self.granule_us), waker);
+        let inserted = wheel.insert(round_up(tick, self.granule_us), waker);
         drop(wheel);
+        let Ok(key) = inserted else {
+            return Poll::Ready(Err(TimerLimit(())));
+        };
         let none = self.registration.replace(Registration { timers, key });
         // Dropping what is known to be nothing costs as much as the clone of a waker.
         mem::forget(none);
         Poll::Pending
     }
 
-    fn poll_again(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_again(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TimerLimit>> {
         let Some(registration) = &self.registration else {
             return self.poll_first(cx);
         };
@@ -215,7 +261,7 @@ impl Sleep {
             Progress::Waits => Poll::Pending,
             Progress::Fired => {
                 self.registration = None;
-                Poll::Ready(())
+                Poll::Ready(Ok(()))
             }
             Progress::Foreign => {
                 self.registration = None;
@@ -231,11 +277,38 @@ impl Future for Sleep {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.get_mut();
-        match this.registration {
-            None => this.poll_first(cx),
-            Some(_) => this.poll_again(cx),
+        match self.poll_elapsed(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            Poll::Ready(Err(_)) => look_again(cx),
+            Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+/// Without a timer: the task is polled in every turn, until it is time or a timer is free.
+#[cold]
+fn look_again(cx: &Context<'_>) -> Poll<()> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+/// A core has as many timers as it may: 4,194,304.
+///
+/// Given by [`Sleep::poll_elapsed`]; converts into an [`io::Error`] of kind `QuotaExceeded`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimerLimit(());
+
+impl fmt::Display for TimerLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the core has {ENTRIES_MAX} timers, and may have no more")
+    }
+}
+
+impl Error for TimerLimit {}
+
+impl From<TimerLimit> for io::Error {
+    fn from(limit: TimerLimit) -> io::Error {
+        io::Error::new(io::ErrorKind::QuotaExceeded, limit)
     }
 }
 

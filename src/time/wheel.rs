@@ -34,6 +34,8 @@ const SLOTS: usize = 1 << DIGIT;
 /// Bits that one level tells apart.
 const DIGIT: usize = 6;
 const NIL: u32 = u32::MAX;
+/// The most entries, armed or fired, of one wheel.
+pub(super) const ENTRIES_MAX: usize = 1 << 22;
 /// How many entries of a slot are looked at for the exact deadline before its start will do.
 const LOOK_MAX: usize = 8;
 
@@ -102,20 +104,26 @@ impl Wheel {
     }
 
     /// Arms an entry that is due at `when`, or at the next tick if that has passed.
+    ///
+    /// # Errors
+    ///
+    /// The waker, if there are [`ENTRIES_MAX`] entries.
     #[inline]
-    pub(super) fn insert(&mut self, when: u64, waker: Waker) -> Key {
+    pub(super) fn insert(&mut self, when: u64, waker: Waker) -> Result<Key, Waker> {
+        const { assert!(ENTRIES_MAX < NIL as usize, "an entry's index fits") };
+        if self.entries.len() >= ENTRIES_MAX {
+            return Err(waker);
+        }
         let when = when.max(self.now + 1);
         let vacant = self.entries.vacant_entry();
-        // Keys are given out in order, so this one comes before any that would be cut off.
         let index = vacant.key() as u32;
-        assert!(index != NIL, "more than 2^32 - 1 timers on one core");
         // Filled in place: a copy of an entry made of small stores would wait for each of them.
         let entry = vacant.insert(BLANK);
         entry.when = when;
         entry.waker = Some(waker);
         self.link(index, when);
         self.armed += 1;
-        Key(index)
+        Ok(Key(index))
     }
 
     /// Frees the entry. Gives back the waker if it has not fired.

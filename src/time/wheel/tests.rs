@@ -64,7 +64,10 @@ impl Checked {
         let id = self.ids;
         self.ids += 1;
         let when = self.now + after;
-        let key = self.wheel.insert(when, self.log.waker(id));
+        let key = self
+            .wheel
+            .insert(when, self.log.waker(id))
+            .expect("there is room");
         assert!(self.keys.insert(id, key).is_none());
         self.armed.insert(id, when.max(self.now + 1));
         self.check();
@@ -296,7 +299,9 @@ fn a_freed_entry_is_used_again() {
     }
     let mut wheel = Wheel::new(0);
     for n in 0..10_000 {
-        let key = wheel.insert(n * 7_919 % 1_000_000, Waker::from(Arc::new(Counted)));
+        let key = wheel
+            .insert(n * 7_919 % 1_000_000, Waker::from(Arc::new(Counted)))
+            .expect("there is room");
         drop(wheel.remove(&key));
     }
     assert_eq!(DROPS.load(Ordering::Relaxed), 10_000);
