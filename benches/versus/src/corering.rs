@@ -9,6 +9,7 @@ use corering::Runtime;
 use corering::net::TcpStream;
 use corering::runtime::{Builder, Spin};
 
+use crate::coordination::coordination;
 use crate::exec::{BATCH, Executor};
 use crate::server::{ServeOptions, echoed};
 
@@ -99,6 +100,8 @@ impl Executor for Corering {
         let task = corering::spawn(corering::time::sleep(time));
         async { task.await.expect("it does not panic") }
     }
+
+    coordination!(corering::spawn, corering::task::yield_now, own);
 
     fn sleep(time: Duration) -> impl Future<Output = ()> {
         corering::time::sleep(time)

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::coordination::CONTENDERS;
 use crate::sys::CpuClock;
 
 /// One executor, as far as the rows need it.
@@ -25,6 +26,21 @@ pub(crate) trait Executor {
 
     /// A task that sleeps once.
     fn spawn_sleep(time: Duration) -> impl Future<Output = ()>;
+
+    /// Two tasks that send a number there and back so many times, over channels for one.
+    fn spawn_round_trips(times: u32) -> impl Future<Output = ()>;
+
+    /// A task that so many times takes a lock that nobody else wants.
+    fn spawn_locks(times: u32) -> impl Future<Output = ()>;
+
+    /// [`CONTENDERS`] tasks that take one lock so many times each, and yield while they hold it.
+    fn spawn_contenders(times: u32) -> impl Future<Output = ()>;
+
+    /// A task that so many times takes a permit that nobody else wants.
+    fn spawn_permits(times: u32) -> impl Future<Output = ()>;
+
+    /// Two tasks that notify each other so many times.
+    fn spawn_notifications(times: u32) -> impl Future<Output = ()>;
 
     /// A timer without a task.
     fn sleep(time: Duration) -> impl Future<Output = ()>;
@@ -46,18 +62,26 @@ pub(crate) fn yield_now() -> impl Future<Output = ()> {
 }
 
 /// The rows, in the order of the report.
-pub(crate) const ROWS: [&str; 5] = [
+pub(crate) const ROWS: [&str; 11] = [
     "yield_1",
     "yield_1000",
     "spawn_join",
     "timer_make_cancel",
     "timer_fire",
+    "local_round_trip",
+    "mutex",
+    "mutex_contended",
+    "semaphore",
+    "notify",
+    "sleep_million",
 ];
 
 const TIMERS: u32 = 100_000;
+const MILLION: u32 = 1_000_000;
 const SLEEP_MAX_MS: u32 = 1000;
 
-/// Measures one row: nanoseconds per operation, of CPU time for `timer_fire`, else of time.
+/// Measures one row: nanoseconds per operation, of CPU time for `timer_fire` and
+/// `sleep_million`, else of time.
 ///
 /// # Errors
 ///
@@ -68,7 +92,14 @@ pub(crate) fn measure<E: Executor>(row: &str) -> io::Result<f64> {
         "yield_1000" => E::block_on(yields::<E>(1000, 2000)),
         "spawn_join" => E::block_on(joins::<E>(10_000)),
         "timer_make_cancel" => E::block_on(make_and_cancel::<E>()),
-        "timer_fire" => E::block_on(fire::<E>())?,
+        "timer_fire" => E::block_on(fire::<E>(TIMERS))?,
+        "local_round_trip" => E::block_on(timed(1, MILLION, E::spawn_round_trips)),
+        "mutex" => E::block_on(timed(1, 10 * MILLION, E::spawn_locks)),
+        "mutex_contended" => E::block_on(timed(CONTENDERS, 5000, E::spawn_contenders)),
+        "semaphore" => E::block_on(timed(1, 10 * MILLION, E::spawn_permits)),
+        // A notification each way.
+        "notify" => E::block_on(timed(2, MILLION, E::spawn_notifications)),
+        "sleep_million" => E::block_on(fire::<E>(MILLION))?,
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("there is no row {row}"),
@@ -125,21 +156,30 @@ async fn make_and_cancel<E: Executor>() -> f64 {
     last
 }
 
-async fn fire<E: Executor>() -> io::Result<f64> {
+/// Tasks of which each run is so many times `each` operations.
+async fn timed<F: Future>(each: u32, times: u32, spawn: impl Fn(u32) -> F) -> f64 {
+    spawn(times / 10).await;
+    let since = Instant::now();
+    spawn(times).await;
+    per_operation(since.elapsed(), each * times)
+}
+
+async fn fire<E: Executor>(timers: u32) -> io::Result<f64> {
     let before = CpuClock::OWN.now_ns()?;
-    let sleepers: Vec<_> = (0..TIMERS)
+    let sleepers: Vec<_> = (0..timers)
         .map(|index| E::spawn_sleep(spread(index)))
         .collect();
     for sleeper in sleepers {
         sleeper.await;
     }
     let used = CpuClock::OWN.now_ns()? - before;
-    Ok(used as f64 / f64::from(TIMERS))
+    Ok(used as f64 / f64::from(timers))
 }
 
 /// From 1 ms to a second, neighbours far apart.
 fn spread(index: u32) -> Duration {
     const STRIDE: u32 = 7919;
+    let index = index % SLEEP_MAX_MS;
     Duration::from_millis(u64::from(index * STRIDE % SLEEP_MAX_MS + 1))
 }
 

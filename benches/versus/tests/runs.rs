@@ -69,6 +69,12 @@ fn exec_has_a_row_for_each_operation() {
         "spawn_join",
         "timer_make_cancel",
         "timer_fire",
+        "local_round_trip",
+        "mutex",
+        "mutex_contended",
+        "semaphore",
+        "notify",
+        "sleep_million",
     ];
     assert_eq!(rows, expected);
     assert!(

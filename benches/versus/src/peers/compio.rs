@@ -10,6 +10,7 @@ use compio::io::{AsyncRead, AsyncWriteExt};
 use compio::net::TcpStream;
 use compio::runtime::{JoinHandle, Runtime, RuntimeBuilder};
 
+use crate::coordination::coordination;
 use crate::exec::{self, BATCH, Executor};
 use crate::peers::SQ_ENTRIES;
 use crate::server::{ServeOptions, echoed};
@@ -88,6 +89,8 @@ impl Executor for Compio {
     fn spawn_sleep(time: Duration) -> impl Future<Output = ()> {
         joined(compio::runtime::spawn(compio::time::sleep(time)))
     }
+
+    coordination!(compio::runtime::spawn, exec::yield_now, compio);
 
     fn sleep(time: Duration) -> impl Future<Output = ()> {
         compio::time::sleep(time)

@@ -8,6 +8,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpStream;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
+use crate::coordination::coordination;
 use crate::exec::{BATCH, Executor};
 use crate::peers::SQ_ENTRIES;
 use crate::server::{ServeOptions, echoed};
@@ -41,6 +42,10 @@ fn executor() -> io::Result<LocalExecutor> {
     Ok(builder.ring_depth(SQ_ENTRIES as usize).make()?)
 }
 
+async fn yield_now() {
+    glommio::executor().yield_now().await;
+}
+
 /// Its executor.
 pub(crate) struct Glommio;
 
@@ -71,6 +76,8 @@ impl Executor for Glommio {
     fn spawn_sleep(time: Duration) -> impl Future<Output = ()> {
         glommio::spawn_local(glommio::timer::sleep(time))
     }
+
+    coordination!(glommio::spawn_local, yield_now, glommio);
 
     fn sleep(time: Duration) -> impl Future<Output = ()> {
         glommio::timer::sleep(time)

@@ -9,6 +9,7 @@ use monoio::net::TcpStream;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 
+use crate::coordination::coordination;
 use crate::exec::{self, BATCH, Executor};
 use crate::peers::SQ_ENTRIES;
 use crate::server::{ServeOptions, echoed};
@@ -80,6 +81,8 @@ impl Executor for Monoio {
     fn spawn_sleep(time: Duration) -> impl Future<Output = ()> {
         monoio::spawn(monoio::time::sleep(time))
     }
+
+    coordination!(monoio::spawn, exec::yield_now, local_sync);
 
     fn sleep(time: Duration) -> impl Future<Output = ()> {
         monoio::time::sleep(time)

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::coordination::coordination;
 use crate::exec::{BATCH, Executor};
 use crate::server::{ServeOptions, echoed};
 
@@ -72,6 +73,8 @@ impl Executor for Tokio {
         let task = tokio::spawn(tokio::time::sleep(time));
         async { task.await.expect("it does not panic") }
     }
+
+    coordination!(tokio::spawn, tokio::task::yield_now, tokio);
 
     fn sleep(time: Duration) -> impl Future<Output = ()> {
         tokio::time::sleep(time)

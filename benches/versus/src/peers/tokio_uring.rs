@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
+use crate::coordination::coordination;
 use crate::exec::{BATCH, Executor};
 use crate::peers::SQ_ENTRIES;
 use crate::server::{ServeOptions, echoed};
@@ -80,6 +81,8 @@ impl Executor for TokioUring {
         let task = tokio_uring::spawn(tokio::time::sleep(time));
         async { task.await.expect("it does not panic") }
     }
+
+    coordination!(tokio_uring::spawn, tokio::task::yield_now, tokio);
 
     fn sleep(time: Duration) -> impl Future<Output = ()> {
         tokio::time::sleep(time)
