@@ -116,19 +116,41 @@ impl<T> Line<T> {
         assert!(key < NIL as usize, "more than 2^32 - 1 waiters");
         let index = key as u32;
         let before = mem::replace(&mut waiters.queue.last, index);
-        vacant.insert(Waiter {
+        // Filled in place: a copy of an entry made of small stores would wait for each of them.
+        let waiter = vacant.insert(Waiter {
             value,
-            waker: Some(waker),
-            before,
+            waker: None,
+            before: NIL,
             after: NIL,
             at: At::Queue,
         });
+        waiter.waker = Some(waker);
+        waiter.before = before;
         match before {
             NIL => waiters.queue.first = index,
             before => waiters.entries[before as usize].after = index,
         }
         self.queued.set(self.queued.get() + 1);
         Place(index)
+    }
+
+    /// Takes the waiter out if it was called. If not, the task of `cx` is woken when it is.
+    #[inline]
+    pub(super) fn poll_leave(&self, place: &mut Option<Place>, cx: &Context<'_>) -> Option<T> {
+        let Place(index) = *place.as_ref()?;
+        let mut waiters = self.waiters.borrow_mut();
+        if waiters.entries[index as usize].at == At::NoList {
+            *place = None;
+            // Woken, so without a waker that would be dropped here.
+            return Some(waiters.entries.remove(index as usize).value);
+        }
+        drop(waiters);
+        let called = place
+            .as_ref()
+            .is_some_and(|place| self.poll_called(place, cx));
+        called
+            .then(|| place.take().map(|place| self.leave(place).value))
+            .flatten()
     }
 
     /// Whether the waiter was called. If not, the task of `cx` is woken when it is.

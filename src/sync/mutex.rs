@@ -163,11 +163,11 @@ impl<'a, T: ?Sized> Lock<'a, T> {
     #[inline(never)]
     fn poll_queue(&mut self, cx: &Context<'_>) -> Poll<MutexGuard<'a, T>> {
         let mutex = self.mutex;
-        if let Some(place) = &self.place {
-            if !mutex.queue.line.poll_called(place, cx) {
+        if self.place.is_some() {
+            if mutex.queue.line.poll_leave(&mut self.place, cx).is_none() {
                 return Poll::Pending;
             }
-            self.leave();
+            mutex.queue.handed.set(false);
             // It was handed to this one, who alone may borrow it.
             return Poll::Ready(MutexGuard {
                 value: mutex.value.borrow_mut(),

@@ -164,11 +164,10 @@ impl Acquire<'_> {
     #[cold]
     #[inline(never)]
     fn poll_queue(&mut self, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
-        if let Some(place) = &self.place {
-            if !self.permits.line.poll_called(place, cx) {
+        if self.place.is_some() {
+            let Some(missing) = self.permits.line.poll_leave(&mut self.place, cx) else {
                 return Poll::Pending;
-            }
-            let missing = self.leave();
+            };
             if missing == 0 {
                 return Poll::Ready(Ok(()));
             }

@@ -66,3 +66,40 @@ impl fmt::Debug for Slot {
         f.write_str("Slot")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Count(AtomicU32);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_does_not_wait_is_not_woken() {
+        let count = Arc::new(Count(AtomicU32::new(0)));
+        let waker = Waker::from(Arc::clone(&count));
+        let slot = Slot::default();
+        let woken = || {
+            slot.wake();
+            count.0.load(Ordering::Relaxed)
+        };
+        assert!(slot.register(&Context::from_waker(&waker)));
+        assert_eq!((woken(), woken()), (1, 1));
+        assert!(!slot.register(&Context::from_waker(&waker)));
+        assert_eq!(woken(), 2);
+        slot.register(&Context::from_waker(&waker));
+        slot.clear();
+        assert_eq!(woken(), 2);
+        drop(waker);
+        assert_eq!(Arc::strong_count(&count), 1, "nothing is kept");
+    }
+}

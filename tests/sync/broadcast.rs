@@ -157,6 +157,19 @@ fn a_value_may_use_its_channel_as_it_is_cloned_and_dropped() {
 }
 
 #[test]
+fn a_value_may_use_its_channel_as_a_new_one_takes_its_place() {
+    let (sender, receiver) = broadcast::channel(1);
+    let others = Receivers::default();
+    others.borrow_mut().push(sender.subscribe());
+    for _ in 0..2 {
+        let value = Meddles(sender.clone(), Rc::clone(&others), 0);
+        assert!(sender.send(value).is_ok());
+    }
+    assert!(others.borrow().is_empty(), "the first one was dropped");
+    assert_eq!(receiver.len(), 2);
+}
+
+#[test]
 fn a_dropped_recv_takes_nothing_and_all_who_wait_are_woken() {
     let (sender, mut a) = broadcast::channel(1);
     let mut b = sender.subscribe();

@@ -114,3 +114,26 @@ fn a_value_that_is_looked_at_cannot_be_changed() {
     let _looked_at = receiver.borrow();
     let _ = sender.send(1);
 }
+
+#[test]
+fn one_value_wakes_all_who_wait() {
+    let (sender, receiver) = watch::channel(0);
+    let mut receivers: Vec<_> = (0..5).map(|_| receiver.clone()).collect();
+    let mut changes: Vec<_> = receivers
+        .iter_mut()
+        .map(|receiver| waiting(receiver.changed()))
+        .collect();
+    sender.send(1).unwrap();
+    for change in &mut changes {
+        assert_eq!(poll(change), Poll::Ready(Ok(())));
+    }
+    drop(changes);
+    let mut ends: Vec<_> = receivers
+        .iter_mut()
+        .map(|receiver| waiting(receiver.changed()))
+        .collect();
+    drop(sender);
+    for end in &mut ends {
+        assert!(matches!(poll(end), Poll::Ready(Err(_))));
+    }
+}
