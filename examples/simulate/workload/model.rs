@@ -25,6 +25,9 @@ pub(crate) struct Model {
     is_doomed: bool,
 }
 
+/// Bytes that are compared at once.
+const PIECE: usize = 256;
+
 impl Model {
     pub(crate) fn len(&self) -> u64 {
         self.bytes.len() as u64
@@ -104,11 +107,15 @@ impl Model {
         if end > most && !read.is_empty() {
             return Some(format!("byte {end} is beyond the end, {most}"));
         }
-        let sure = usize::try_from(at).ok().and_then(|at| self.bytes.get(at..));
-        if sure.and_then(|sure| sure.get(..read.len())) == Some(read) {
-            return None;
-        }
-        for (place, byte) in (at..).zip(read) {
+        // Most of it is as it is for sure, and compared in pieces.
+        let pieces = (at..).step_by(PIECE).zip(read.chunks(PIECE));
+        let unlike = pieces.filter(|(at, piece)| {
+            let sure = usize::try_from(*at)
+                .ok()
+                .and_then(|at| self.bytes.get(at..));
+            sure.and_then(|sure| sure.get(..piece.len())) != Some(*piece)
+        });
+        for (place, byte) in unlike.flat_map(|(at, piece)| (at..).zip(piece)) {
             let sure = self.bytes.get(place as usize);
             // What the file was longer by than it was for sure reads as zeros.
             let zero = *byte == 0 && (place >= least || !self.unsure.is_empty());
