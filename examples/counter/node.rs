@@ -13,10 +13,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corering::net::{TcpListener, TcpStream};
+use corering::sync::{Mutex, mpsc, oneshot};
 use corering::time::{Instant, timeout};
 use futures_util::{FutureExt, select_biased};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::json_lines;
 use crate::replica::{Answer, Asked, Message, Replica, Version};
@@ -204,7 +204,7 @@ impl Node {
     async fn ask_own(&self, message: Message) -> io::Result<Answer> {
         let (answer, answered) = oneshot::channel();
         let asked = self.own.send((message, answer)).await;
-        asked.map_err(io::Error::other)?;
+        asked.map_err(|gone| io::Error::other(gone.to_string()))?;
         answered.await.map_err(io::Error::other)
     }
 }

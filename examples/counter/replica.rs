@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use corering::fs::{self, File};
+use corering::sync::{mpsc, oneshot};
 use corering::time::Instant;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
 
 /// The counter, and what its clients were told: all of what is replicated.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -4,9 +4,9 @@ use std::io;
 use std::path::Path;
 
 use corering::net::{TcpListener, TcpStream};
+use corering::sync::{mpsc, oneshot};
 use futures_util::{FutureExt, select_biased};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
 
 use crate::json_lines;
 use crate::log::{Log, Options};
@@ -51,7 +51,7 @@ async fn converse(stream: TcpStream, asking: mpsc::Sender<Asked>) -> io::Result<
     while let Some(request) = json_lines::receive(&stream).await? {
         let (answer, answered) = oneshot::channel();
         let asked = asking.send((request, answer)).await;
-        asked.map_err(io::Error::other)?;
+        asked.map_err(|gone| io::Error::other(gone.to_string()))?;
         let reply = answered.await.map_err(io::Error::other)?;
         json_lines::send(&stream, &reply).await?;
     }
