@@ -15,7 +15,7 @@ use futures_lite::future::poll_once;
 
 use crate::cell::{
     Attempt, Course, End, Got, How, STATES, Scene, State, Verdict, WAYS, Way, in_flight, pends,
-    prelude, reach, turns, untried,
+    prelude, premise, reach, turns, untried, verdict,
 };
 use crate::common::asleep_once;
 use crate::oracle::{Baseline, buffers_come_back};
@@ -31,7 +31,8 @@ pub(crate) fn cells<S: Scene>() -> Vec<(Way, State, Verdict)> {
     for way in WAYS.into_iter().filter(|way| way.is_inside()) {
         for state in STATES {
             let untried = untried::<S>(way, state);
-            let verdict = untried.unwrap_or_else(|| tried::<S>(&mut runtime, way, state));
+            let verdict =
+                untried.unwrap_or_else(|| verdict(|| tried::<S>(&mut runtime, way, state)));
             cells.push((way, state, verdict));
         }
     }
@@ -185,7 +186,7 @@ async fn interrupted<S: Scene>(scene: &Rc<S>, way: Way) -> Option<Got> {
     let action = {
         let (left, scene, how) = (Rc::clone(&left), Rc::clone(scene), Rc::clone(&how));
         move || {
-            assert!(in_flight() >= asked, "the operation has been reaped");
+            premise(in_flight() >= asked, "it is reaped before");
             left.replace(end_now(attempt, &*scene, &how, way));
         }
     };

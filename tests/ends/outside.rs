@@ -11,7 +11,9 @@ use corering::runtime::{Builder, stats};
 use corering::time::timeout;
 use corering::{Runtime, spawn};
 
-use crate::cell::{End, How, STATES, Scene, State, Verdict, WAYS, Way, reach, turns, untried};
+use crate::cell::{
+    End, How, STATES, Scene, State, Verdict, WAYS, Way, premise, reach, turns, untried, verdict,
+};
 use crate::common::asleep_once;
 use crate::inside::text_of;
 use crate::oracle::Process;
@@ -24,7 +26,7 @@ pub(crate) fn cells<S: Scene>() -> Vec<(Way, State, Verdict)> {
     for way in WAYS.into_iter().filter(|way| !way.is_inside()) {
         for state in STATES {
             let untried = untried::<S>(way, state);
-            let verdict = untried.unwrap_or_else(|| tried::<S>(way, state));
+            let verdict = untried.unwrap_or_else(|| verdict(|| tried::<S>(way, state)));
             cells.push((way, state, verdict));
         }
     }
@@ -72,10 +74,9 @@ fn begun<S: Scene>(state: State) -> (Runtime, Rc<S>) {
     });
     let (scene, reached) = begun.expect("the state is not reached");
     let now = runtime.stats();
-    assert_eq!(
-        (now.enters, now.cqes),
-        (reached.enters, reached.cqes),
-        "the loop has turned"
+    premise(
+        (now.enters, now.cqes) == (reached.enters, reached.cqes),
+        "the loop has turned",
     );
     (runtime, scene)
 }
