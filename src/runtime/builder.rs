@@ -8,6 +8,7 @@ use super::core::{Core, Settings};
 use super::spin::{self, Spin};
 use super::{Runtime, cgroup};
 use crate::ring;
+use crate::task::blocking::Limits;
 
 /// Runtimes of this process that are there now.
 static RUNTIMES: AtomicUsize = AtomicUsize::new(0);
@@ -50,6 +51,7 @@ pub struct Builder {
     spin: Option<Spin>,
     spin_limit: Duration,
     teardown_limit: Duration,
+    blocking: Limits,
     door: ring::Door,
 }
 
@@ -68,6 +70,7 @@ impl Builder {
             spin: None,
             spin_limit: spin::LIMIT,
             teardown_limit: Duration::from_secs(5),
+            blocking: Limits::default(),
             door: ring::Door::default(),
         }
     }
@@ -108,6 +111,20 @@ impl Builder {
         self
     }
 
+    /// How many threads [`spawn_blocking`](crate::task::spawn_blocking) and name lookups may have,
+    /// at least 1. They are started when they are needed. 64 by default.
+    pub fn max_blocking_threads(mut self, threads: usize) -> Self {
+        self.blocking.threads_max = threads;
+        self
+    }
+
+    /// How long a thread of the blocking pool waits for its next job before it leaves. 10 s by
+    /// default.
+    pub fn thread_keep_alive(mut self, limit: Duration) -> Self {
+        self.blocking.idle_max = limit;
+        self
+    }
+
     /// Has the runtime run on a host of a simulated world.
     #[cfg(feature = "sim")]
     pub(crate) fn place(mut self, place: ring::sim::Place) -> Self {
@@ -138,6 +155,7 @@ impl Builder {
             spin: self.spin.unwrap_or_else(default_spin),
             spin_limit: self.spin_limit,
             teardown_limit: self.teardown_limit,
+            blocking: self.blocking.clone(),
         };
         let core = Core::new(&self.door, &config, settings, counted)?;
         Ok(Runtime { core, ended: false })

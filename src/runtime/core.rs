@@ -29,6 +29,7 @@ pub(super) struct Settings {
     pub(super) spin: Spin,
     pub(super) spin_limit: Duration,
     pub(super) teardown_limit: Duration,
+    pub(super) blocking: Limits,
 }
 
 /// One core.
@@ -70,7 +71,7 @@ impl Core {
         let is_simulated = driver.with_ring(|ring| Ok(ring.is_simulated()))?;
         let pool = blocking::Pool::new(Limits {
             inline: is_simulated,
-            ..Limits::default()
+            ..settings.blocking
         });
         Ok(Rc::new(Core {
             tasks: Tasks::new(Box::new(Kick(Arc::clone(&eventfd)))),

@@ -148,6 +148,17 @@ pub(crate) struct Limits {
     pub(crate) inline: bool,
 }
 
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limits")
+            .field("threads_max", &self.threads_max)
+            .field("queue_max", &self.queue_max)
+            .field("idle_max", &self.idle_max)
+            .field("inline", &self.inline)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
