@@ -2,11 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use corering::fs::{self, File, OpenOptions};
-use corering::net::{TcpListener, TcpStream};
+use corering::net::{Keepalive, TcpListener, TcpSocket, TcpStream};
 use corering::sim::{Check, Fault, Faults, Sim};
 use corering::time::{Instant, sleep};
 
@@ -248,4 +250,69 @@ fn a_dropped_write_that_is_cut_short_is_finished() {
     };
     let faults = Faults::none().rate(Fault::Short, 0.7);
     Check::new().seeds(50).faults(faults).run(test).unwrap();
+}
+
+#[test]
+fn a_host_that_is_cut_off_holds_a_connect_up_for_a_quarter_of_a_second() {
+    let test = |sim: Sim| async move {
+        let (cut, near) = (sim.host("cut"), sim.host("near"));
+        cut.run(echo_server);
+        near.run(echo_server);
+        drop(connect("near:7").await);
+        sim.partition(&cut, &sim.host("test"));
+        let addresses = [SocketAddr::new(cut.ip(), 7), SocketAddr::new(near.ip(), 7)];
+        let begin = Instant::now();
+        let stream = TcpStream::connect(&addresses[..]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), addresses[1]);
+        let took = begin.elapsed().as_millis();
+        assert!((250..300).contains(&took), "{took} ms");
+    };
+    let check = Check::new().seeds(20).faults(Faults::none());
+    check.run(test).unwrap();
+}
+
+#[test]
+fn options_of_a_simulated_socket_are_those_that_were_set() {
+    let test = |sim: Sim| async move {
+        sim.host("server").run(echo_server);
+        let stream = connect("server:7").await;
+        assert_eq!(stream.keepalive().unwrap(), None);
+        let keepalive = Keepalive {
+            retries: 3,
+            ..Keepalive::default()
+        };
+        stream.set_keepalive(Some(keepalive)).unwrap();
+        assert_eq!(stream.keepalive().unwrap(), Some(keepalive));
+        assert!(stream.quickack().unwrap());
+        let limit = Some(Duration::from_millis(1700));
+        stream.set_user_timeout(limit).unwrap();
+        assert_eq!(stream.user_timeout().unwrap(), limit);
+        let device = TcpSocket::new_v4().unwrap().bind_device("lo");
+        assert_eq!(device.unwrap_err().kind(), ErrorKind::Unsupported);
+    };
+    let check = Check::new().seeds(5).faults(Faults::none());
+    check.run(test).unwrap();
+}
+
+#[test]
+fn a_simulated_stream_without_linger_is_reset_when_it_is_dropped() {
+    let test = |linger: bool| {
+        move |sim: Sim| async move {
+            sim.host("server").run(move || async move {
+                let listener = TcpListener::bind("0.0.0.0:7").await.unwrap();
+                let (stream, _) = listener.accept().await.unwrap();
+                let end = stream.recv().await;
+                assert_eq!(end.is_ok(), linger, "{end:?}");
+            });
+            let stream = connect("server:7").await;
+            if !linger {
+                stream.set_zero_linger().unwrap();
+            }
+            drop(stream);
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let check = Check::new().seeds(5).faults(Faults::none());
+    check.run(test(true)).unwrap();
+    check.run(test(false)).unwrap();
 }

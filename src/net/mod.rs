@@ -60,5 +60,5 @@ pub use self::lookup::{ToSocketAddrs, lookup_host};
 pub use self::stream::{
     FillBuf, FillMore, Read, Recv, StreamSocket, Write, WriteAll, WriteVectored, WriteZeroCopy,
 };
-pub use self::tcp::{Connect, TcpListener, TcpSocket, TcpStream};
+pub use self::tcp::{Connect, Keepalive, TcpListener, TcpSocket, TcpStream};
 pub use self::unix::{UnixListener, UnixStream};

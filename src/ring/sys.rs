@@ -39,18 +39,6 @@ pub(crate) fn eventfd() -> io::Result<Fd> {
     Ok(Fd::adopt(fd))
 }
 
-/// What can be set on a socket, `setsockopt(2)`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum SocketOption {
-    ReuseAddress,
-    ReusePort,
-    NoDelay,
-    /// Bytes. The kernel doubles what is set.
-    RecvBuffer,
-    /// Bytes. The kernel doubles what is set.
-    SendBuffer,
-}
-
 impl Fd {
     /// Gives the socket a local address.
     pub(crate) fn bind(&self, address: &SockAddr) -> io::Result<()> {
@@ -95,38 +83,6 @@ impl Fd {
             return call.shutdown(how);
         }
         self.options().shutdown(how)
-    }
-
-    /// Sets an option of the socket. A switch is on if `value` is not 0.
-    pub(crate) fn set_option(&self, option: SocketOption, value: usize) -> io::Result<()> {
-        #[cfg(feature = "sim")]
-        if let Some(call) = self.simulated() {
-            return call.set_option(option, value);
-        }
-        let options = self.options();
-        match option {
-            SocketOption::ReuseAddress => options.set_reuse_address(value != 0),
-            SocketOption::ReusePort => options.set_reuse_port(value != 0),
-            SocketOption::NoDelay => options.set_tcp_nodelay(value != 0),
-            SocketOption::RecvBuffer => options.set_recv_buffer_size(value),
-            SocketOption::SendBuffer => options.set_send_buffer_size(value),
-        }
-    }
-
-    /// An option of the socket. A switch is 0 or 1.
-    pub(crate) fn option(&self, option: SocketOption) -> io::Result<usize> {
-        #[cfg(feature = "sim")]
-        if let Some(call) = self.simulated() {
-            return call.option(option);
-        }
-        let options = self.options();
-        match option {
-            SocketOption::ReuseAddress => options.reuse_address().map(usize::from),
-            SocketOption::ReusePort => options.reuse_port().map(usize::from),
-            SocketOption::NoDelay => options.tcp_nodelay().map(usize::from),
-            SocketOption::RecvBuffer => options.recv_buffer_size(),
-            SocketOption::SendBuffer => options.send_buffer_size(),
-        }
     }
 
     /// Lets calls on a socket of std's wait, which the ring needs to wait for it.

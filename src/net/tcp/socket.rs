@@ -13,7 +13,6 @@ use crate::driver::{Driver, Op};
 use crate::net::listener::Listener;
 use crate::op;
 use crate::ring::Fd;
-use crate::ring::sys::SocketOption;
 
 /// A TCP socket that does not listen or connect yet, so that options can be set on it.
 ///
@@ -36,7 +35,7 @@ use crate::ring::sys::SocketOption;
 /// ```
 #[derive(Debug)]
 pub struct TcpSocket {
-    fd: Fd,
+    pub(super) fd: Fd,
     driver: Rc<Driver>,
 }
 
@@ -71,58 +70,6 @@ impl TcpSocket {
         let driver = Driver::current()?;
         let fd = driver.with_ring(|ring| ring.socket(domain, Type::STREAM, Some(Protocol::TCP)))?;
         Ok(TcpSocket { fd, driver })
-    }
-
-    /// Lets other sockets with this option listen on the same address: the kernel spreads
-    /// connections over them.
-    ///
-    /// # Errors
-    ///
-    /// As [`setsockopt(2)`](https://man7.org/linux/man-pages/man2/setsockopt.2.html).
-    pub fn reuse_port(self) -> io::Result<TcpSocket> {
-        self.fd.set_option(SocketOption::ReusePort, 1)?;
-        Ok(self)
-    }
-
-    /// Lets an address be bound that connections of an earlier socket still linger on.
-    ///
-    /// # Errors
-    ///
-    /// As [`setsockopt(2)`](https://man7.org/linux/man-pages/man2/setsockopt.2.html).
-    pub fn reuse_address(self) -> io::Result<TcpSocket> {
-        self.fd.set_option(SocketOption::ReuseAddress, 1)?;
-        Ok(self)
-    }
-
-    /// Sends small writes at once, without waiting for the peer's acknowledgement (`TCP_NODELAY`).
-    ///
-    /// # Errors
-    ///
-    /// As [`setsockopt(2)`](https://man7.org/linux/man-pages/man2/setsockopt.2.html).
-    pub fn nodelay(self) -> io::Result<TcpSocket> {
-        self.fd.set_option(SocketOption::NoDelay, 1)?;
-        Ok(self)
-    }
-
-    /// Asks for `bytes` of kernel memory for what is received and not read. The kernel doubles it.
-    ///
-    /// # Errors
-    ///
-    /// As [`setsockopt(2)`](https://man7.org/linux/man-pages/man2/setsockopt.2.html).
-    pub fn recv_buffer_size(self, bytes: usize) -> io::Result<TcpSocket> {
-        self.fd.set_option(SocketOption::RecvBuffer, bytes)?;
-        Ok(self)
-    }
-
-    /// Asks for `bytes` of kernel memory for what is sent and not acknowledged. The kernel doubles
-    /// it.
-    ///
-    /// # Errors
-    ///
-    /// As [`setsockopt(2)`](https://man7.org/linux/man-pages/man2/setsockopt.2.html).
-    pub fn send_buffer_size(self, bytes: usize) -> io::Result<TcpSocket> {
-        self.fd.set_option(SocketOption::SendBuffer, bytes)?;
-        Ok(self)
     }
 
     /// Gives the socket a local address. Port 0 lets the kernel choose one.

@@ -5,20 +5,22 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use corering_buffers::{IoBuf, IoBufMut, IoBufs, Lease};
 use socket2::SockAddr;
 
-use super::socket::{TcpSocket, ip};
+use super::race;
+use super::socket::ip;
 use crate::driver::Driver;
 use crate::net::halves::{self, OwnedReadHalf, OwnedWriteHalf};
-use crate::net::lookup::{ToSocketAddrs, first_that};
+use crate::net::lookup::{ToSocketAddrs, resolve};
 use crate::net::stream::{
     FillBuf, FillMore, Read, Recv, Socket, StreamSocket, Write, WriteAll, WriteVectored,
     WriteZeroCopy,
 };
 use crate::ring::Fd;
-use crate::ring::sys::SocketOption;
+use crate::time::timeout;
 
 /// A TCP connection.
 ///
@@ -42,7 +44,7 @@ use crate::ring::sys::SocketOption;
 /// Dropping any future loses no byte: what was received is returned by the next read. Dropping the
 /// stream cancels its receive, lets the committed write go on for at most 10 s, and closes it
 /// then; as always with TCP, unread bytes make the kernel reset the connection.
-pub struct TcpStream(Rc<Socket>);
+pub struct TcpStream(pub(super) Rc<Socket>);
 
 impl TcpStream {
     #[inline]
@@ -50,21 +52,57 @@ impl TcpStream {
         TcpStream(socket)
     }
 
-    /// Connects to the first of the host's addresses that answers.
+    /// Connects to a host, by whichever of its addresses answers first.
+    ///
+    /// They are tried as [RFC 8305](https://www.rfc-editor.org/rfc/rfc8305) has it ("happy
+    /// eyeballs"): IPv6 and IPv4 in turns, the next one when an attempt has failed or has not
+    /// answered within 250 ms, 8 at once at most. The others are cancelled when one has connected;
+    /// their peers may see a connection come and go.
     ///
     /// # Errors
     ///
-    /// Those of [`TcpSocket::connect`] with the last address, of
-    /// [`lookup_host`](crate::net::lookup_host), and `EMFILE`.
+    /// Those of [`TcpSocket::connect`](super::TcpSocket::connect) with the address that failed
+    /// last, of [`lookup_host`](crate::net::lookup_host), and `EMFILE`.
     ///
     /// # Cancellation
     ///
-    /// As [`TcpSocket::connect`].
+    /// As [`TcpSocket::connect`](super::TcpSocket::connect): all attempts are cancelled.
     pub async fn connect(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
-        first_that(address, async |address| {
-            TcpSocket::for_address(&address)?.connect(address).await
-        })
-        .await
+        race::connect(resolve(address).await?).await
+    }
+
+    /// As [`connect`](TcpStream::connect), with a limit for all of it: the lookup of the name and
+    /// the attempts.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` when `limit` has passed; as [`connect`](TcpStream::connect).
+    ///
+    /// # Cancellation
+    ///
+    /// As [`connect`](TcpStream::connect).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use corering::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # corering::Runtime::new()?.block_on(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let address = ("localhost", listener.local_addr()?.port());
+    /// let stream = TcpStream::connect_timeout(address, Duration::from_secs(5)).await?;
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    pub async fn connect_timeout(
+        address: impl ToSocketAddrs,
+        limit: Duration,
+    ) -> io::Result<TcpStream> {
+        timeout(limit, TcpStream::connect(address))
+            .await
+            .unwrap_or_else(|elapsed| Err(elapsed.into()))
     }
 
     /// Receives the next bytes, without a copy: `None` at the end of the stream.
@@ -364,25 +402,6 @@ impl TcpStream {
     /// `ENOTCONN`: the peer has reset the connection.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         ip(&self.0.fd().getpeername()?)
-    }
-
-    /// Sends small writes at once (`TCP_NODELAY`), or waits for acknowledgements to merge them.
-    ///
-    /// # Errors
-    ///
-    /// As [`setsockopt(2)`](https://man7.org/linux/man-pages/man2/setsockopt.2.html).
-    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        self.0.fd().set_option(SocketOption::NoDelay, on.into())
-    }
-
-    /// Whether small writes are sent at once.
-    ///
-    /// # Errors
-    ///
-    /// As [`getsockopt(2)`](https://man7.org/linux/man-pages/man2/getsockopt.2.html).
-    pub fn nodelay(&self) -> io::Result<bool> {
-        let on = self.0.fd().option(SocketOption::NoDelay)?;
-        Ok(on != 0)
     }
 
     /// Takes over a connection of std's. It is switched to blocking, which the ring needs to wait

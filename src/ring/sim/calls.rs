@@ -12,8 +12,8 @@ use super::number;
 use super::object::OpenFile;
 use super::socket::State;
 use super::table::Id;
+use crate::ring::SocketOption;
 use crate::ring::fd::Fd;
-use crate::ring::sys::SocketOption;
 
 /// A simulated descriptor, to be called on.
 #[derive(Debug)]
@@ -101,6 +101,7 @@ impl Simulated {
                 SocketOption::NoDelay => options.no_delay = value != 0,
                 SocketOption::RecvBuffer => options.receive_buffer = (2 * value).max(2304),
                 SocketOption::SendBuffer => options.send_buffer = (2 * value).max(4608),
+                other => drop(options.others.insert(other, value)),
             }
             Ok(())
         })
@@ -115,6 +116,7 @@ impl Simulated {
                 SocketOption::NoDelay => options.no_delay.into(),
                 SocketOption::RecvBuffer => options.receive_buffer,
                 SocketOption::SendBuffer => options.send_buffer,
+                other => options.other(other),
             })
         })
     }

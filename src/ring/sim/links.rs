@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::kernel::{Event, HostId, Kernel};
 use super::socket::{Socket, State};
 use super::table::Id;
+use crate::ring::SocketOption;
 
 /// A segment is sent again after this, twice this, and so on.
 const RESEND_NS: u64 = 200_000_000;
@@ -279,7 +280,7 @@ impl Kernel {
         let there = self.host_of(other);
         // Bytes that nobody will read are lost, and the peer is told so.
         let unread = !socket.received.is_empty() || socket.wire_bytes > 0;
-        if unread {
+        if unread || socket.options.other(SocketOption::ZeroLinger) != 0 {
             self.put_on_wire_between(host, there, other, Segment::Reset);
         } else if !socket.is_write_shut {
             self.put_on_wire_between(host, there, other, Segment::End);

@@ -1,6 +1,6 @@
 //! TCP sockets: their states, and what ops do with them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::connect::reached;
@@ -10,6 +10,7 @@ use super::links::Segment;
 use super::object::{Object, OpenFile};
 use super::ops::Tried;
 use super::table::Id;
+use crate::ring::SocketOption;
 use crate::ring::opcode;
 use crate::ring::sqe::RawSqe;
 
@@ -63,6 +64,23 @@ pub(super) struct Options {
     pub(super) no_delay: bool,
     pub(super) receive_buffer: usize,
     pub(super) send_buffer: usize,
+    /// Those that were set of all others. [`SocketOption::ZeroLinger`] is the only one of them that
+    /// the model heeds; it has no keepalive, and its handshakes are over at once.
+    pub(super) others: BTreeMap<SocketOption, usize>,
+}
+
+impl Options {
+    /// What was set, or what Linux has unless it is.
+    pub(super) fn other(&self, option: SocketOption) -> usize {
+        let set = self.others.get(&option).copied();
+        set.unwrap_or(match option {
+            SocketOption::KeepAliveTime => 7200,
+            SocketOption::KeepAliveInterval => 75,
+            SocketOption::KeepAliveRetries => 9,
+            SocketOption::QuickAck => 1,
+            _ => 0,
+        })
+    }
 }
 
 impl Socket {
@@ -78,6 +96,7 @@ impl Socket {
                 no_delay: false,
                 receive_buffer: buffer,
                 send_buffer: buffer,
+                others: BTreeMap::new(),
             },
             other: None,
             received: VecDeque::new(),

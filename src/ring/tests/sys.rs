@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Type};
 
-use super::super::{Clock, Cqe, Fd, sys};
+use super::super::{Clock, Cqe, Fd, SocketOption, sys};
 use super::child::alone;
 
 fn loopback() -> SockAddr {
@@ -61,8 +61,8 @@ fn a_listener_made_by_hand_takes_connections_and_knows_its_address() {
     assert_eq!(client.local_addr().unwrap(), peer);
     let served = Fd::from(OwnedFd::from(served));
     assert_eq!(served.getpeername().unwrap().as_socket(), Some(peer));
-    served.set_option(sys::SocketOption::NoDelay, 1).unwrap();
-    assert_eq!(served.option(sys::SocketOption::NoDelay).unwrap(), 1);
+    served.set_option(SocketOption::NoDelay, 1).unwrap();
+    assert_eq!(served.option(SocketOption::NoDelay).unwrap(), 1);
 
     served.shutdown(Shutdown::Write).unwrap();
     assert_eq!(
