@@ -1,0 +1,172 @@
+//! What is always ready does not keep others from running.
+
+mod common;
+
+use std::cell::{Cell, RefCell};
+use std::io::{Read, Write};
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use corering::net::TcpStream;
+use corering::sync::mpsc;
+use corering::task::{JoinSet, yield_now};
+use corering::time::{Instant, interval};
+
+use common::{localhost, pair_with_std, run, spawn_echo_server};
+
+/// Results that a task takes from what is always ready before it gives way.
+const BUDGET: usize = 128;
+
+/// Who did something, in order.
+#[derive(Clone, Default)]
+struct Log(Rc<RefCell<Vec<u8>>>);
+
+impl Log {
+    fn say(&self, who: u8) {
+        self.0.borrow_mut().push(who);
+    }
+
+    /// The longest that one of two went on while the other had something to do.
+    fn longest_run(&self) -> usize {
+        let log = self.0.borrow();
+        let both = |from: usize| log[from..].contains(&0) && log[from..].contains(&1);
+        let mut longest = 0;
+        let mut from = 0;
+        for run in log.chunk_by(|a, b| a == b) {
+            if both(from) {
+                longest = longest.max(run.len());
+            }
+            from += run.len();
+        }
+        longest
+    }
+}
+
+/// A stream with `len` bytes in its inbox.
+async fn full_stream(len: usize) -> (TcpStream, std::net::TcpStream) {
+    let (stream, mut peer) = pair_with_std().await;
+    peer.write_all(&vec![7; len]).unwrap();
+    while stream.fill_buf().await.unwrap().len() < len {
+        stream.fill_more().await.unwrap();
+    }
+    (stream, peer)
+}
+
+#[test]
+fn two_streams_that_always_have_bytes_take_turns() {
+    const BYTES: usize = 20_000;
+    run(async {
+        let log = Log::default();
+        let mut readers = JoinSet::new();
+        let streams = [full_stream(BYTES).await, full_stream(BYTES).await];
+        for (who, (stream, peer)) in (0..2).zip(streams) {
+            let log = log.clone();
+            readers.spawn(async move {
+                let mut buf = Vec::with_capacity(16);
+                let mut left = BYTES;
+                while left > 0 {
+                    let n;
+                    (n, buf) = stream.read(buf).await;
+                    left -= n.unwrap();
+                    log.say(who);
+                }
+                drop(peer);
+            });
+        }
+        readers.join_all().await;
+        let longest = log.longest_run();
+        assert!((2..=BUDGET).contains(&longest), "{longest}");
+    });
+}
+
+#[test]
+fn two_channels_that_always_have_messages_take_turns() {
+    const MESSAGES: usize = 10_000;
+    run(async {
+        let log = Log::default();
+        let mut readers = JoinSet::new();
+        for who in 0..2 {
+            let (sender, mut receiver) = mpsc::channel(MESSAGES);
+            for n in 0..MESSAGES {
+                sender.try_send(n).unwrap();
+            }
+            let log = log.clone();
+            readers.spawn(async move {
+                for n in 0..MESSAGES {
+                    assert_eq!(receiver.recv().await, Some(n));
+                    log.say(who);
+                }
+            });
+        }
+        readers.join_all().await;
+        let longest = log.longest_run();
+        assert!((2..=BUDGET).contains(&longest), "{longest}");
+    });
+}
+
+#[test]
+fn a_heartbeat_keeps_its_time_beside_busy_streams_and_busy_tasks() {
+    const STREAMS: usize = 16;
+    const TASKS: usize = 200;
+    const BEATS: u32 = 300;
+    const BEAT: Duration = Duration::from_millis(1);
+    run(async {
+        let listener = corering::net::TcpListener::bind(localhost()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        spawn_echo_server(listener);
+        // Each keeps a request under way, and another behind it.
+        let clients: Vec<_> = (0..STREAMS)
+            .map(|_| {
+                let mut stream = std::net::TcpStream::connect(address).unwrap();
+                stream.write_all(&[1; 128]).unwrap();
+                stream
+            })
+            .collect();
+        let load = thread::spawn(move || {
+            let mut clients = clients;
+            let mut buf = [0; 64];
+            let start = std::time::Instant::now();
+            let mut echoes = 0_u64;
+            while start.elapsed() < Duration::from_secs(1) {
+                for client in &mut clients {
+                    client.read_exact(&mut buf).unwrap();
+                    client.write_all(&buf).unwrap();
+                    echoes += 1;
+                }
+            }
+            echoes
+        });
+        let stop = Rc::new(Cell::new(false));
+        let mut busy = JoinSet::new();
+        for _ in 0..TASKS {
+            let stop = Rc::clone(&stop);
+            busy.spawn(async move {
+                let mut turns = 0_u64;
+                while !stop.get() {
+                    yield_now().await;
+                    turns += 1;
+                }
+                turns
+            });
+        }
+
+        let mut late = Vec::new();
+        let mut beats = interval(BEAT);
+        for _ in 0..BEATS {
+            let due = beats.tick().await;
+            late.push(Instant::now().duration_since(due));
+        }
+        stop.set(true);
+        late.sort();
+        let (middle, most) = (late[late.len() / 2], late[late.len() * 9 / 10]);
+        assert!(middle < 5 * BEAT && most < 20 * BEAT, "{middle:?} {most:?}");
+
+        let turns = busy.join_all().await;
+        let (fewest, most) = (turns.iter().min(), turns.iter().max());
+        // All of them have as many turns, to within one batch.
+        assert!(most.unwrap() - fewest.unwrap() <= 1, "{fewest:?} {most:?}");
+        let load = corering::task::spawn_blocking(move || load.join().unwrap());
+        assert!(load.await.unwrap() > 100);
+    });
+}
