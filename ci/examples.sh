@@ -4,11 +4,14 @@
 # it, others with a bound.
 # shellcheck disable=SC2034 # read by ci/jobs.sh
 EXAMPLES=(
+    "chunked|--numbers 100000|makes the others wait"
     "counter|--seeds 500|0 violations"
     "counter|--bug split-brain|fails: |1"
     "counter|--bug forgotten-votes|fails: |1"
     "echo|--demo 2|requests/s"
     "hello||hello, ring"
+    "poller|--seconds 2|the worst beat was"
+    "race||the other one says far"
     "read_at||64 bytes from 0"
     "read_at|Cargo.toml 1 9|workspace"
     "soak|--minutes 0.1 --connections 200|nothing was lost, duplicated, wrong or leaked"
