@@ -1,10 +1,19 @@
 //! Longer texts, on running code.
 //!
+//! * [`models`]: one service as threads, callbacks, goroutines and tasks, and why completions need
+//!   results that have an owner.
+//! * [`blocking`]: what blocks a core, how to see it, and what to do instead.
 //! * [`cancellation`]: ending an operation before it has completed, and what becomes of it.
 #![cfg_attr(
     feature = "sim",
     doc = "* [`simulation`]: testing a service under seeds and faults."
 )]
+
+#[doc = include_str!("../docs/guide/models.md")]
+pub mod models {}
+
+#[doc = include_str!("../docs/guide/blocking.md")]
+pub mod blocking {}
 
 #[doc = include_str!("../docs/guide/cancellation.md")]
 pub mod cancellation {}

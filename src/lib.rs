@@ -22,12 +22,13 @@
 //! | starting a runtime, and what it counts | [`runtime`], [`main`](macro@main), [`test`](macro@test) |
 //! | tasks, and calls that block | [`task`] |
 //! | channels and locks between tasks | [`sync`] |
-//! | TCP and names | [`net`] |
+//! | TCP, UDP, Unix sockets and names | [`net`] |
 //! | files | [`fs`] |
 //! | sleeps, deadlines, intervals | [`time`] |
 //! | Ctrl-C | [`signal`] |
 //! | what may be lent to the kernel | [`buffers`] |
 //! | ending an operation early | [`io::Operation`], [the guide](guide::cancellation) |
+//! | how it compares with threads, callbacks and goroutines | [the guide](guide::models) |
 //!
 //! # What completion means
 //!
@@ -119,7 +120,7 @@
 //! [`yield_now`](task::yield_now). Calls that block (`std::fs`, `std::net`, a C library,
 //! `Mutex::lock` against another thread) belong in
 //! [`spawn_blocking`](task::spawn_blocking). Futures of this crate that are always ready give way
-//! by themselves after 128 results.
+//! by themselves after 128 results. [The guide](guide::blocking) shows how to see it.
 //!
 //! # More than one core
 //!
