@@ -61,8 +61,15 @@ fn timers_and_tasks_are_in_time() {
 }
 
 #[test]
+fn channels_and_locks_lose_nothing_and_let_nobody_in_twice() {
+    check("sync", all());
+}
+
+#[test]
 fn every_workload_has_a_test() {
     let names = workload::ALL.map(|workload| (workload.name, workload.about));
-    let tested = ["streams", "teardown", "kills", "files", "power", "tasks"];
+    let tested = [
+        "streams", "teardown", "kills", "files", "power", "tasks", "sync",
+    ];
     assert_eq!(names.map(|(name, _)| name), tested);
 }

@@ -12,6 +12,7 @@ pub(crate) mod receive;
 pub(crate) mod scene;
 pub(crate) mod send;
 pub(crate) mod streams;
+pub(crate) mod sync;
 pub(crate) mod talk;
 pub(crate) mod tasks;
 
@@ -32,7 +33,7 @@ pub(crate) struct Workload {
     start: fn(Sim) -> Run,
 }
 
-pub(crate) const ALL: [Workload; 6] = [
+pub(crate) const ALL: [Workload; 7] = [
     Workload {
         name: "streams",
         about: "clients and servers talk, in every form of reading and writing",
@@ -62,6 +63,11 @@ pub(crate) const ALL: [Workload; 6] = [
         name: "tasks",
         about: "sleeps, timeouts, intervals, tasks that are aborted, wakes from another core",
         start: |sim| Box::pin(tasks::run(sim)),
+    },
+    Workload {
+        name: "sync",
+        about: "channels and locks, between tasks that give up and tasks that are aborted",
+        start: |sim| Box::pin(sync::run(sim)),
     },
 ];
 
