@@ -29,6 +29,8 @@ mod random;
 mod stage;
 #[path = "differential/streams.rs"]
 mod streams;
+#[path = "differential/unix.rs"]
+mod unix;
 
 use stage::{compare, compare_many};
 
@@ -73,6 +75,16 @@ fn programs_at_random_run_alike() {
 }
 
 #[test]
+fn unix_sockets_are_alike() {
+    compare(&unix::scripts());
+}
+
+#[test]
+fn unix_sockets_at_random_are_alike() {
+    compare_many(&unix::programs());
+}
+
+#[test]
 fn every_known_difference_is_of_a_script() {
     let all = [
         addresses::scripts(),
@@ -82,6 +94,7 @@ fn every_known_difference_is_of_a_script() {
         files::scripts(),
         names::scripts(),
         limits::scripts(),
+        unix::scripts(),
     ];
     for difference in known::DIFFERENCES {
         let known = all

@@ -3,7 +3,10 @@
 use std::future::Future;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use corering::Runtime;
@@ -101,7 +104,7 @@ fn an_abstract_name_leaves_no_file() {
         let (server, _) = listener.accept().await?;
         client.write_all("x").await.0?;
         assert_eq!(server.recv().await?.as_deref(), Some(&b"x"[..]));
-        assert!(!std::path::Path::new(&name).exists());
+        assert!(!Path::new(&name).exists());
         Ok(())
     });
 }
@@ -125,6 +128,119 @@ fn names_that_cannot_be_are_refused() {
         assert_eq!(taken.kind(), ErrorKind::AddrInUse, "the file stays");
         let refused = UnixStream::connect(&path).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_name_that_is_too_long_or_has_a_nul_is_told_so() {
+    let folder = folder();
+    run(async {
+        let long = folder.path().join("x".repeat(150));
+        for (path, expected) in [(&*long, "may have 107"), (Path::new("a\0b"), "NUL")] {
+            let errors = [
+                UnixListener::bind(path).unwrap_err(),
+                UnixStream::connect(path).await.unwrap_err(),
+            ];
+            for error in errors {
+                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path:?}");
+                assert!(error.to_string().contains(expected), "{error}");
+            }
+        }
+        // Not an abstract name by mistake, and not cut at the NUL.
+        assert!(UnixListener::bind("\0abstract").is_err());
+        assert!(!Path::new("a").exists());
+        Ok(())
+    });
+}
+
+#[test]
+fn an_abstract_name_may_have_nuls_and_107_bytes() {
+    run(async {
+        let own = |name: &str| format!("corering-test-{}-{name}", std::process::id());
+        let (short, long) = (own("a"), own("a\0b"));
+        let longest = format!("{:x<107}", own("l"));
+        let names = [&short, &long, &longest].map(SocketAddr::from_abstract_name);
+        let names = names.map(|name| name.expect("a name"));
+        let listeners = names.each_ref().map(UnixListener::bind_addr);
+        for (listener, name) in listeners.into_iter().zip(&names) {
+            let listener = listener?;
+            let client = UnixStream::connect_addr(name).await?;
+            let (server, _) = listener.accept().await?;
+            let of_client = client.peer_addr()?;
+            assert_eq!(of_client.as_abstract_name(), name.as_abstract_name());
+            let of_server = server.local_addr()?;
+            assert_eq!(of_server.as_abstract_name(), name.as_abstract_name());
+        }
+        assert!(SocketAddr::from_abstract_name(format!("{longest}x")).is_err());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_peer_is_known_by_its_process_and_user() {
+    let folder = folder();
+    run(async {
+        let path = folder.path().join("s");
+        let listener = UnixListener::bind(&path)?;
+        // Another process, so that it is not our own number that is told.
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", "exec cat"])
+            .stdin(theirs(&path)?)
+            .stdout(Stdio::null())
+            .spawn()?;
+        let (server, _) = listener.accept().await?;
+        let mine = server.peer_cred()?;
+        // Who has connected counts, not who has the socket now.
+        assert_eq!(mine.pid(), Some(std::process::id() as i32));
+        let file = std::fs::metadata(&path)?;
+        assert_eq!((mine.uid(), mine.gid()), (file.uid(), file.gid()));
+        drop(server);
+        child.wait()?;
+        Ok(())
+    });
+}
+
+fn theirs(path: &Path) -> io::Result<Stdio> {
+    let stream = std::os::unix::net::UnixStream::connect(path)?;
+    Ok(Stdio::from(std::os::fd::OwnedFd::from(stream)))
+}
+
+#[test]
+fn a_connect_waits_for_room_in_the_backlog() {
+    let folder = folder();
+    run(async {
+        let path = folder.path().join("s");
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+        socket.bind(&socket2::SockAddr::unix(&path)?)?;
+        socket.listen(0)?;
+        let listener = UnixListener::from_std(std::os::unix::net::UnixListener::from(
+            std::os::fd::OwnedFd::from(socket),
+        ))?;
+        let first = UnixStream::connect(&path).await?;
+        let mut second = Box::pin(UnixStream::connect(&path));
+        assert!(
+            timeout(Duration::from_millis(50), &mut second)
+                .await
+                .is_err()
+        );
+        // One that is dropped leaves nothing in the backlog.
+        let mut third = Box::pin(UnixStream::connect(&path));
+        assert!(
+            timeout(Duration::from_millis(50), &mut third)
+                .await
+                .is_err()
+        );
+        drop(third);
+        first.write_all("first").await.0?;
+        let (server, _) = listener.accept().await?;
+        assert_eq!(server.recv().await?.as_deref(), Some(&b"first"[..]));
+        let second = second.await?;
+        second.write_all("second").await.0?;
+        let (server, _) = listener.accept().await?;
+        assert_eq!(server.recv().await?.as_deref(), Some(&b"second"[..]));
+        let more = listener.accept().timeout(Duration::from_millis(50)).await;
+        assert_eq!(more.map(drop).unwrap_err().kind(), ErrorKind::TimedOut);
         Ok(())
     });
 }

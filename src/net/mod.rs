@@ -61,4 +61,4 @@ pub use self::stream::{
     FillBuf, FillMore, Read, Recv, StreamSocket, Write, WriteAll, WriteVectored, WriteZeroCopy,
 };
 pub use self::tcp::{Connect, Keepalive, TcpListener, TcpSocket, TcpStream};
-pub use self::unix::{UnixListener, UnixStream};
+pub use self::unix::{UCred, UnixListener, UnixStream};

@@ -334,7 +334,7 @@ impl Ring {
         match &self.kernel {
             Kernel::Uring(_) => sys::socket_pair(kind),
             #[cfg(feature = "sim")]
-            Kernel::Sim(_) => Err(sim::unsupported("Unix sockets")),
+            Kernel::Sim(sim) => sim.socket_pair(kind),
         }
     }
 

@@ -76,6 +76,27 @@ impl Fd {
         self.options().peer_addr()
     }
 
+    /// The process at the other end of a Unix socket. Without another end: process 0, user and
+    /// group `u32::MAX`.
+    pub(crate) fn peer_credentials(&self) -> io::Result<libc::ucred> {
+        #[cfg(feature = "sim")]
+        if let Some(call) = self.simulated() {
+            return call.peer_credentials();
+        }
+        let (pid, uid, gid) = (0, u32::MAX, u32::MAX);
+        let mut peer = libc::ucred { pid, uid, gid };
+        let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+        let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+        let into = (&raw mut peer).cast();
+        // SAFETY: `peer` is `len` writable bytes of which any are a value, and `len` is writable;
+        // the kernel has both for the duration of the call.
+        let result = unsafe { libc::getsockopt(self.raw(), level, name, into, &raw mut len) };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(peer)
+    }
+
     /// Shuts one or both directions down. Inline: the ring's own opcode always goes to a worker.
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         #[cfg(feature = "sim")]

@@ -11,15 +11,14 @@
 //!
 //! # What is simulated
 //!
-//! TCP, files and directories, timers, eventfds, and the io_uring interface itself with everything
-//! that the runtime uses of it. Programs find hosts by name, and a file's path on its own host's
-//! disk, which is empty at first.
+//! TCP, Unix stream sockets, files and directories, timers, eventfds, and the io_uring interface
+//! itself with everything that the runtime uses of it. Programs find hosts by name, and a file's
+//! path on its own host's disk, which is empty at first. Unix sockets connect programs of one host.
 //!
 //! # What is not
 //!
 //! * [`spawn_blocking`](crate::task::spawn_blocking) runs its closure at once, in its caller.
 //! * Names other than those of hosts and `localhost` are `NotFound`; nothing asks a real resolver.
-//! * Unix sockets are `EAFNOSUPPORT`, or `Unsupported` for a pair.
 //! * Signals, and std's sockets and files, are an error or meet the real system: `into_std` and
 //!   `as_fd` have nothing to give.
 //! * Threads, `std::time` and hash maps with random keys are the program's own affair. A test that

@@ -1,19 +1,37 @@
 //! Names of Unix sockets: paths, abstract names, or none.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
 use socket2::SockAddr;
 
+/// Bytes of a path: 108 with the NUL at its end.
+const PATH_MAX: usize = 107;
+
 /// The address of `path`.
 pub(super) fn of_path(path: &Path) -> io::Result<SockAddr> {
-    if path.as_os_str().is_empty() {
+    let bytes = path.as_os_str().as_bytes();
+    let refused = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    if bytes.is_empty() {
         // The kernel would take it for "any abstract name".
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the path of a Unix socket is empty",
+        return refused("the path of a Unix socket is empty".to_owned());
+    }
+    if bytes.contains(&0) {
+        // It would be cut there, or be an abstract name.
+        return refused(format!(
+            "the path of a Unix socket has a NUL in it: {path:?} (an abstract name is an address \
+             that SocketAddr::from_abstract_name makes)"
+        ));
+    }
+    if bytes.len() > PATH_MAX {
+        return refused(format!(
+            "the path of a Unix socket has {} bytes, and may have {PATH_MAX}: {path:?} (a shorter \
+             one may lead there from the working directory)",
+            bytes.len()
         ));
     }
     SockAddr::unix(path)
@@ -32,8 +50,7 @@ pub(super) fn of_std(address: &SocketAddr) -> io::Result<SockAddr> {
     };
     // socket2 takes a path that begins with a NUL for an abstract name.
     let path = [b"\0", name].concat();
-    let path = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&path);
-    SockAddr::unix(path)
+    SockAddr::unix(OsStr::from_bytes(&path))
 }
 
 /// The same name as std has it; one without a name, too.

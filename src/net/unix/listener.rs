@@ -22,8 +22,12 @@ const BACKLOG: i32 = 1024;
 
 /// A Unix stream socket that accepts connections.
 ///
-/// As [`TcpListener`](crate::net::TcpListener) in everything but its names. The file that a path
-/// makes stays when the listener is dropped: remove it before binding again.
+/// As [`TcpListener`](crate::net::TcpListener) in everything but its names.
+///
+/// The file that a path makes stays when the listener is dropped or the process ends: remove it
+/// before binding again, or `EADDRINUSE` is the answer. Who connects to a file that nobody listens
+/// at is refused (`ECONNREFUSED`), so a server that starts may try that first. An abstract name
+/// ([`bind_addr`](UnixListener::bind_addr)) leaves nothing behind.
 ///
 /// # Examples
 ///
@@ -50,8 +54,8 @@ impl UnixListener {
     /// # Errors
     ///
     /// `EADDRINUSE`: the path exists. `ENOENT`, `ENOTDIR`, `EACCES`, `EROFS`: its directory.
-    /// `InvalidInput`: it is empty or longer than 107 bytes. `EMFILE`; `NotConnected` if no runtime
-    /// runs on this thread.
+    /// `InvalidInput`: it is empty, longer than 107 bytes, or has a NUL in it. `EMFILE`;
+    /// `NotConnected` if no runtime runs on this thread.
     ///
     /// # Source
     ///

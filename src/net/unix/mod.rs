@@ -1,8 +1,10 @@
-//! Unix stream sockets.
+//! Unix sockets.
 
 mod address;
+mod credentials;
 mod listener;
 mod stream;
 
+pub use self::credentials::UCred;
 pub use self::listener::UnixListener;
 pub use self::stream::UnixStream;

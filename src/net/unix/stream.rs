@@ -12,6 +12,7 @@ use corering_buffers::{IoBuf, IoBufMut, IoBufs, Lease};
 use socket2::{Domain, SockAddr, Type};
 
 use super::address::{of_path, of_std, to_std};
+use super::credentials::UCred;
 use crate::driver::{Driver, Op};
 use crate::net::halves::{self, OwnedReadHalf, OwnedWriteHalf};
 use crate::net::stream::{
@@ -48,13 +49,14 @@ use crate::ring::Fd;
 pub struct UnixStream(Rc<Socket>);
 
 impl UnixStream {
-    /// Connects to the listener at `path`.
+    /// Connects to the listener at `path`. Waits if its backlog is full.
     ///
     /// # Errors
     ///
-    /// `ENOENT`: there is no such file. `ECONNREFUSED`: nobody listens there. `EACCES`: it may not
-    /// be written. `EAGAIN`: its backlog is full. `InvalidInput`: the path is empty or longer than
-    /// 107 bytes. `EMFILE`; `NotConnected` if no runtime runs on this thread.
+    /// `ENOENT`: there is no such file. `ECONNREFUSED`: nobody listens there, or not any more.
+    /// `EACCES`: it may not be written. `EPROTOTYPE`: its socket is of another type.
+    /// `InvalidInput`: the path is empty, longer than 107 bytes, or has a NUL in it. `EMFILE`;
+    /// `NotConnected` if no runtime runs on this thread.
     ///
     /// # Cancellation
     ///
@@ -213,6 +215,33 @@ impl UnixStream {
     /// As [`getpeername(2)`](https://man7.org/linux/man-pages/man2/getpeername.2.html).
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         to_std(&self.0.fd().getpeername()?)
+    }
+
+    /// The process at the other end: for a server, whom it talks to.
+    ///
+    /// # Errors
+    ///
+    /// As [`getsockopt(2)`](https://man7.org/linux/man-pages/man2/getsockopt.2.html).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # corering::Runtime::new()?.block_on(async {
+    /// let (a, _b) = UnixStream::pair()?;
+    /// assert_eq!(a.peer_cred()?.pid(), Some(std::process::id() as i32));
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// `SO_PEERCRED` in [`unix(7)`](https://man7.org/linux/man-pages/man7/unix.7.html)
+    #[doc(alias = "SO_PEERCRED")]
+    pub fn peer_cred(&self) -> io::Result<UCred> {
+        UCred::of_peer(self.0.fd())
     }
 
     /// Takes over a stream of std's. It is switched to blocking, which the ring needs to wait for

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::faults::{Coverage, Fault, Faults, errnos};
+use super::faults::{Coverage, Fault, Faults, errnos, errnos_of_unix};
 
 /// Probabilities are counted in this.
 const WHOLE: f64 = 4_294_967_296.0;
@@ -110,10 +110,16 @@ impl Adversary {
         strikes
     }
 
-    /// The errno that `op` fails with now, if it does.
-    pub(super) fn errno(&mut self, op: u8) -> Option<i32> {
+    /// The errno that `op` fails with now, if it does. `is_unix`: on a Unix socket.
+    pub(super) fn errno(&mut self, op: u8, is_unix: bool) -> Option<i32> {
+        let errnos = if is_unix {
+            errnos_of_unix(op)
+        } else {
+            errnos(op)
+        };
         if let Some(forced) = &mut self.forced
             && forced.op == op
+            && errnos.contains(&forced.errno)
         {
             if forced.nth == 0 {
                 let errno = forced.errno;
@@ -123,10 +129,9 @@ impl Adversary {
             }
             forced.nth -= 1;
         }
-        if !self.strikes(Fault::Error, op) {
+        if errnos.is_empty() || !self.strikes(Fault::Error, op) {
             return None;
         }
-        let errnos = errnos(op);
         let (_, value) = self.draw();
         Some(errnos[value as usize % errnos.len()])
     }

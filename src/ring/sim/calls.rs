@@ -1,7 +1,9 @@
 //! The plain system calls on simulated descriptors.
 
+use std::ffi::OsStr;
 use std::io;
 use std::net::Shutdown;
+use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 use socket2::SockAddr;
@@ -12,6 +14,7 @@ use super::number;
 use super::object::OpenFile;
 use super::socket::State;
 use super::table::Id;
+use super::unix;
 use crate::ring::SocketOption;
 use crate::ring::fd::Fd;
 
@@ -55,16 +58,24 @@ impl Simulated {
     }
 
     pub(crate) fn bind(&self, address: &SockAddr) -> io::Result<()> {
-        let address = address.as_socket();
-        self.call(|kernel, _, id| kernel.bind(id, address.ok_or(libc::EAFNOSUPPORT)?))
+        self.call(|kernel, _, id| match kernel.is_unix(Some(id)) {
+            true => kernel.bind_unix(id, address),
+            false => kernel.bind(id, address.as_socket().ok_or(libc::EAFNOSUPPORT)?),
+        })
     }
 
     pub(crate) fn listen(&self, backlog: i32) -> io::Result<()> {
-        self.call(|kernel, _, id| kernel.listen(id, backlog))
+        self.call(|kernel, _, id| match kernel.is_unix(Some(id)) {
+            true => kernel.listen_unix(id, backlog),
+            false => kernel.listen(id, backlog),
+        })
     }
 
     pub(crate) fn getsockname(&self) -> io::Result<SockAddr> {
         self.call(|kernel, _, id| {
+            if let Ok(socket) = kernel.unix(id) {
+                return unix_address(socket.local.as_deref());
+            }
             let socket = kernel.socket(id)?;
             let unbound = if socket.is_v6 { "[::]:0" } else { "0.0.0.0:0" };
             let unbound = unbound.parse().map_err(|_| libc::EINVAL)?;
@@ -74,6 +85,12 @@ impl Simulated {
 
     pub(crate) fn getpeername(&self) -> io::Result<SockAddr> {
         self.call(|kernel, _, id| {
+            if let Ok(socket) = kernel.unix(id) {
+                return match &socket.state {
+                    unix::State::Connected => unix_address(socket.peer.as_deref()),
+                    _ => Err(libc::ENOTCONN),
+                };
+            }
             let socket = kernel.socket(id)?;
             match (&socket.state, socket.peer) {
                 (State::Connected, Some(peer)) if !socket.is_over() => Ok(SockAddr::from(peer)),
@@ -88,36 +105,47 @@ impl Simulated {
         self.call(|kernel, _, id| kernel.shut_down(id, read, write))
     }
 
+    /// Of the program at the other end, which runs on the same host: the same for all.
+    pub(crate) fn peer_credentials(&self) -> io::Result<libc::ucred> {
+        self.call(|kernel, host, id| {
+            let is_connected = matches!(kernel.unix(id)?.state, unix::State::Connected);
+            let (pid, uid, gid) = match is_connected {
+                true => (1 + host as libc::pid_t, 1000, 1000),
+                false => (0, u32::MAX, u32::MAX),
+            };
+            Ok(libc::ucred { pid, uid, gid })
+        })
+    }
+
     pub(crate) fn ftruncate(&self, len: u64) -> io::Result<()> {
         self.call(|kernel, _, id| kernel.truncate(id, len).map(drop))
     }
 
     pub(crate) fn set_option(&self, option: SocketOption, value: usize) -> io::Result<()> {
         self.call(|kernel, _, id| {
-            let options = &mut kernel.socket_mut(id)?.options;
-            match option {
-                SocketOption::ReuseAddress => options.reuse_address = value != 0,
-                SocketOption::ReusePort => options.reuse_port = value != 0,
-                SocketOption::NoDelay => options.no_delay = value != 0,
-                SocketOption::RecvBuffer => options.receive_buffer = (2 * value).max(2304),
-                SocketOption::SendBuffer => options.send_buffer = (2 * value).max(4608),
-                other => drop(options.others.insert(other, value)),
+            if let Ok(socket) = kernel.unix_mut(id) {
+                match option {
+                    SocketOption::RecvBuffer => socket.receive_buffer = (2 * value).max(2304),
+                    SocketOption::SendBuffer => socket.send_buffer = (2 * value).max(4608),
+                    _ => return Err(libc::EOPNOTSUPP),
+                }
+                return Ok(());
             }
+            kernel.socket_mut(id)?.options.set(option, value);
             Ok(())
         })
     }
 
     pub(crate) fn option(&self, option: SocketOption) -> io::Result<usize> {
         self.call(|kernel, _, id| {
-            let options = &kernel.socket(id)?.options;
-            Ok(match option {
-                SocketOption::ReuseAddress => options.reuse_address.into(),
-                SocketOption::ReusePort => options.reuse_port.into(),
-                SocketOption::NoDelay => options.no_delay.into(),
-                SocketOption::RecvBuffer => options.receive_buffer,
-                SocketOption::SendBuffer => options.send_buffer,
-                other => options.other(other),
-            })
+            if let Ok(socket) = kernel.unix(id) {
+                return match option {
+                    SocketOption::RecvBuffer => Ok(socket.receive_buffer),
+                    SocketOption::SendBuffer => Ok(socket.send_buffer),
+                    _ => Err(libc::EOPNOTSUPP),
+                };
+            }
+            Ok(kernel.socket(id)?.options.get(option))
         })
     }
 
@@ -132,6 +160,11 @@ impl Simulated {
             Ok(())
         });
     }
+}
+
+fn unix_address(name: Option<&[u8]>) -> Result<SockAddr, i32> {
+    let name = OsStr::from_bytes(name.unwrap_or_default());
+    SockAddr::unix(name).map_err(|_| libc::EINVAL)
 }
 
 pub(super) fn os(errno: i32) -> io::Error {

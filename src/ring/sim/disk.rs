@@ -42,6 +42,8 @@ pub(super) struct Inode {
 pub(super) enum Node {
     File(File),
     Directory(Directory),
+    /// The name of a Unix socket.
+    Socket,
 }
 
 #[derive(Debug, Default)]
@@ -88,14 +90,20 @@ impl Disk {
         match self.inodes.find_mut(inode).map(|inode| &mut inode.node) {
             Some(Node::File(file)) => Ok(file),
             Some(Node::Directory(_)) => Err(libc::EISDIR),
+            Some(Node::Socket) => Err(libc::EINVAL),
             None => Err(libc::EIO),
         }
+    }
+
+    pub(super) fn is_socket(&self, inode: Id) -> bool {
+        let node = self.inodes.find(inode).map(|inode| &inode.node);
+        matches!(node, Some(Node::Socket))
     }
 
     pub(super) fn directory(&self, inode: Id) -> Result<&Directory, i32> {
         match self.inodes.find(inode).map(|inode| &inode.node) {
             Some(Node::Directory(directory)) => Ok(directory),
-            Some(Node::File(_)) => Err(libc::ENOTDIR),
+            Some(Node::File(_) | Node::Socket) => Err(libc::ENOTDIR),
             None => Err(libc::EIO),
         }
     }
@@ -142,7 +150,7 @@ impl Disk {
         }
         let names = |inode: &Inode| match &inode.node {
             Node::Directory(directory) => directory.may_name(id),
-            Node::File(_) => false,
+            Node::File(_) | Node::Socket => false,
         };
         if !self.inodes.iter().any(|(_, inode)| names(inode)) {
             self.inodes.remove(id);
@@ -236,7 +244,7 @@ impl Disk {
                     self.drop_unused(inode);
                 }
             }
-            None => {}
+            Some(Node::Socket) | None => {}
         }
     }
 
@@ -267,6 +275,7 @@ impl Disk {
                     }
                     file.now.clone_from(&file.medium);
                 }
+                Node::Socket => {}
                 Node::Directory(directory) => {
                     for (change, name, inode) in std::mem::take(&mut directory.changes) {
                         if decided.insert(change) && adversary.below("change of names lost", 2) == 1
@@ -314,7 +323,7 @@ impl Disk {
         }
         let lens = self.inodes.iter().map(|(_, inode)| match &inode.node {
             Node::File(file) => file.now.len() as u64,
-            Node::Directory(_) => 0,
+            Node::Directory(_) | Node::Socket => 0,
         });
         self.used = lens.sum();
     }

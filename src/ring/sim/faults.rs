@@ -185,6 +185,18 @@ pub(crate) fn errnos(op: u8) -> &'static [i32] {
     }
 }
 
+/// The same on a Unix socket. What its peer does to it is no accident: it has no network.
+pub(crate) fn errnos_of_unix(op: u8) -> &'static [i32] {
+    use libc::{EACCES, ECONNREFUSED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM};
+    match op {
+        opcode::ACCEPT => &[EMFILE, ENFILE, ENOMEM, EPERM],
+        opcode::CONNECT => &[ECONNREFUSED, EACCES, ENOMEM],
+        opcode::RECV => &[ENOMEM],
+        opcode::SEND | opcode::SENDMSG => &[ENOBUFS, ENOMEM],
+        _ => errnos(op),
+    }
+}
+
 /// How often each kind of fault happens, where it can.
 ///
 /// The kinds that a correct program never sees, because the runtime deals with them (lateness,

@@ -18,6 +18,7 @@ use super::memory::Lent;
 use super::object::{Object, OpenFile};
 use super::table::{Id, Table};
 use super::trace::Trace;
+use super::unix::Key;
 use crate::ring::cqe::Cqe;
 use crate::ring::sqe::RawSqe;
 
@@ -54,6 +55,8 @@ pub(crate) struct Host {
     /// Connections that were accepted, or wait for that, by port.
     pub(super) accepted: BTreeSet<(u16, Id)>,
     pub(super) next_port: u16,
+    /// Unix sockets that have a name.
+    pub(super) unix: BTreeMap<Key, Id>,
 }
 
 #[derive(Debug)]
@@ -118,8 +121,8 @@ impl Args {
             Args::Paths(path, second) => format!("{} to {}", text(path), text(second)),
             Args::Status(path, _) => text(path),
             Args::Address(address) => {
-                let address = address.as_socket();
-                address.map_or_else(String::new, |address| address.to_string())
+                let ip = address.as_socket().map(|address| address.to_string());
+                ip.unwrap_or_else(|| format!("{:?}", address.as_unix()))
             }
             Args::None | Args::Memory(_) | Args::Vectors(_) => String::new(),
         }
@@ -274,6 +277,7 @@ impl Kernel {
         };
         match object.file {
             OpenFile::Socket(socket) => self.end_socket(id, object.host, *socket),
+            OpenFile::Unix(socket) => self.end_unix(object.host, *socket),
             OpenFile::Disk(file) => self.hosts[object.host].disk.close(file.inode),
             OpenFile::Event(_) | OpenFile::Ring(_) => {}
         }

@@ -70,6 +70,9 @@ impl Kernel {
 
     /// How much a socket may send now.
     pub(super) fn room_to_send(&self, id: Id) -> Result<usize, i32> {
+        if self.is_unix(Some(id)) {
+            return self.unix_room(id);
+        }
         let socket = self.socket(id)?;
         match socket.state {
             State::Fresh | State::Listening { .. } => return Err(libc::EPIPE),
@@ -93,7 +96,7 @@ impl Kernel {
             return;
         }
         let Ok(socket) = self.socket_mut(from) else {
-            return;
+            return self.unix_transmit(from, bytes);
         };
         let other = socket.other;
         match other.filter(|other| self.socket(*other).is_ok()) {
@@ -193,8 +196,10 @@ impl Kernel {
 
     /// The socket has read something: its peer may have room to send again.
     pub(super) fn has_room(&mut self, id: Id) {
-        if let Some(other) = self.socket(id).ok().and_then(|socket| socket.other) {
-            self.stir(other);
+        match self.socket(id).map(|socket| socket.other) {
+            Ok(Some(other)) => self.stir(other),
+            Ok(None) => {}
+            Err(_) => self.unix_has_room(id),
         }
     }
 
@@ -280,7 +285,7 @@ impl Kernel {
         let there = self.host_of(other);
         // Bytes that nobody will read are lost, and the peer is told so.
         let unread = !socket.received.is_empty() || socket.wire_bytes > 0;
-        if unread || socket.options.other(SocketOption::ZeroLinger) != 0 {
+        if unread || socket.options.get(SocketOption::ZeroLinger) != 0 {
             self.put_on_wire_between(host, there, other, Segment::Reset);
         } else if !socket.is_write_shut {
             self.put_on_wire_between(host, there, other, Segment::End);
@@ -289,6 +294,9 @@ impl Kernel {
 
     /// Ends one or both directions of a connection.
     pub(super) fn shut_down(&mut self, id: Id, read: bool, write: bool) -> Result<(), i32> {
+        if self.is_unix(Some(id)) {
+            return self.shut_down_unix(id, read, write);
+        }
         let socket = self.socket_mut(id)?;
         if !matches!(socket.state, State::Connected) || socket.is_over() {
             return Err(libc::ENOTCONN);

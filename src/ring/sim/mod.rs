@@ -8,8 +8,9 @@
 //! * [`kernel`]: the state, the descriptors, and how time goes on.
 //! * [`adversary`] and [`faults`]: who decides, and what may go wrong how often.
 //! * `ops`, `cancel`, `arguments`: an op's way from its submission to its completions.
-//! * `socket`, `connect`, `links`: TCP and the network. `disk`, `files`, `names`: files, and what a
-//!   power failure leaves of them. `buffers`: provided buffers.
+//! * `socket`, `options`, `connect`, `links`: TCP and the network. `unix`: sockets of one host.
+//!   `disk`, `files`, `names`: files, and what a power failure leaves of them. `buffers`: provided
+//!   buffers.
 //! * `memory`: the only place that touches what the process has lent.
 //! * `calls`: plain system calls. `trace`: what happened, as a digest and for a reader.
 //!
@@ -38,10 +39,12 @@ mod names;
 mod number;
 mod object;
 mod ops;
+mod options;
 mod ring;
 mod socket;
 mod table;
 mod trace;
+mod unix;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,6 +163,7 @@ impl World {
             ports: BTreeMap::new(),
             accepted: BTreeSet::new(),
             next_port: 32_768,
+            unix: BTreeMap::new(),
         });
         id
     }
@@ -278,6 +282,7 @@ impl Kernel {
         }
         self.hosts[host].ports.clear();
         self.hosts[host].accepted.clear();
+        self.hosts[host].unix.clear();
     }
 }
 

@@ -59,8 +59,12 @@ impl Kernel {
         if is_directory && (writes || creates) {
             return Err(libc::EISDIR);
         }
+        let is_socket = disk.is_socket(inode);
         if !is_directory && !unnamed && flags & libc::O_DIRECTORY != 0 {
             return Err(libc::ENOTDIR);
+        }
+        if is_socket {
+            return Err(libc::ENXIO);
         }
         if flags & libc::O_TRUNC != 0 && !is_directory {
             self.resize_file(host, inode, 0)?;
@@ -238,6 +242,7 @@ impl Kernel {
         let (kind, len) = match &found.node {
             Node::File(file) => (libc::S_IFREG, file.now.len()),
             Node::Directory(_) => (libc::S_IFDIR, 4096),
+            Node::Socket => (libc::S_IFSOCK, 0),
         };
         super::memory::Status {
             mode: (kind | found.mode) as u16,
@@ -248,6 +253,30 @@ impl Kernel {
         }
         .write(into);
         Ok(0)
+    }
+
+    /// Makes the file that names a Unix socket.
+    pub(super) fn make_socket_file(&mut self, host: HostId, path: &[u8]) -> Result<Id, i32> {
+        let place = self.walk(host, path)?;
+        let Last::Name(name) = &place.last else {
+            return Err(libc::EADDRINUSE);
+        };
+        if self.look_up(host, place.directory, name)?.is_some() {
+            return Err(libc::EADDRINUSE);
+        }
+        if place.slash {
+            return Err(libc::ENOENT);
+        }
+        let inode = self.new_inode(host, Node::Socket, 0o777);
+        self.name(host, place.directory, name, Some(inode));
+        Ok(inode)
+    }
+
+    /// The file that a Unix socket is bound to, or was.
+    pub(super) fn socket_file(&self, host: HostId, path: &[u8]) -> Result<Id, i32> {
+        let inode = self.find(host, &self.walk(host, path)?)?;
+        let is_socket = self.hosts[host].disk.is_socket(inode);
+        is_socket.then_some(inode).ok_or(libc::ECONNREFUSED)
     }
 
     /// What a path names.

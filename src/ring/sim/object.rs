@@ -3,6 +3,7 @@
 use super::kernel::HostId;
 use super::socket::Socket;
 use super::table::Id;
+use super::unix::Unix;
 
 #[derive(Debug)]
 pub(super) struct Object {
@@ -16,6 +17,7 @@ pub(super) struct Object {
 #[derive(Debug)]
 pub(super) enum OpenFile {
     Socket(Box<Socket>),
+    Unix(Box<Unix>),
     /// An eventfd and its count.
     Event(u64),
     Disk(DiskFile),

@@ -190,7 +190,11 @@ impl Kernel {
         if self.adversary.strikes(Fault::GivenUp, sqe.opcode) {
             return Tried::failed(libc::ECANCELED);
         }
-        if let Some(errno) = self.adversary.errno(sqe.opcode) {
+        let is_unix = self.is_unix(object);
+        if is_unix && sqe.opcode == opcode::SEND_ZC {
+            return Tried::Sent(-libc::EOPNOTSUPP, Vec::new());
+        }
+        if let Some(errno) = self.adversary.errno(sqe.opcode, is_unix) {
             return self.fail(host, object, sqe, errno);
         }
         match (sqe.opcode, object) {

@@ -210,12 +210,41 @@ impl SimRing {
     }
 
     pub(crate) fn socket(&self, domain: Domain, kind: Type) -> io::Result<Fd> {
+        let mut kernel = self.world.kernel.borrow_mut();
+        if kind == Type::STREAM && domain == Domain::UNIX {
+            let socket = kernel.new_unix(self.host);
+            return self.install(&mut kernel, socket);
+        }
         if kind != Type::STREAM || !matches!(domain, Domain::IPV4 | Domain::IPV6) {
             return Err(os(libc::EAFNOSUPPORT));
         }
-        let mut kernel = self.world.kernel.borrow_mut();
         let socket = kernel.new_socket(self.host, domain == Domain::IPV6);
         self.install(&mut kernel, socket)
+    }
+
+    pub(crate) fn socket_pair(&self, kind: Type) -> io::Result<(Fd, Fd)> {
+        if kind != Type::STREAM {
+            return Err(os(libc::EAFNOSUPPORT));
+        }
+        let mut kernel = self.world.kernel.borrow_mut();
+        let (a, b) = (kernel.new_unix(self.host), kernel.new_unix(self.host));
+        kernel.connect_pair(a, b);
+        let installed = self.install(&mut kernel, a).and_then(|a| {
+            let number = a.into_raw();
+            self.install(&mut kernel, b)
+                .map_err(|error| {
+                    let _ = kernel.close(self.host, number);
+                    error
+                })
+                .map(|b| (Fd::adopt(number), b))
+        });
+        if installed.is_err() {
+            // The one that was never installed.
+            for id in [a, b] {
+                kernel.objects.remove(id);
+            }
+        }
+        installed
     }
 
     pub(crate) fn eventfd(&self) -> io::Result<Fd> {

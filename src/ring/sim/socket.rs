@@ -1,6 +1,6 @@
 //! TCP sockets: their states, and what ops do with them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::connect::reached;
@@ -9,8 +9,8 @@ use super::kernel::{Args, Event, HostId, Kernel, RingId};
 use super::links::Segment;
 use super::object::{Object, OpenFile};
 use super::ops::Tried;
+use super::options::Options;
 use super::table::Id;
-use crate::ring::SocketOption;
 use crate::ring::opcode;
 use crate::ring::sqe::RawSqe;
 
@@ -57,32 +57,6 @@ pub(super) enum State {
     Closed,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Options {
-    pub(super) reuse_address: bool,
-    pub(super) reuse_port: bool,
-    pub(super) no_delay: bool,
-    pub(super) receive_buffer: usize,
-    pub(super) send_buffer: usize,
-    /// Those that were set of all others. [`SocketOption::ZeroLinger`] is the only one of them that
-    /// the model heeds; it has no keepalive, and its handshakes are over at once.
-    pub(super) others: BTreeMap<SocketOption, usize>,
-}
-
-impl Options {
-    /// What was set, or what Linux has unless it is.
-    pub(super) fn other(&self, option: SocketOption) -> usize {
-        let set = self.others.get(&option).copied();
-        set.unwrap_or(match option {
-            SocketOption::KeepAliveTime => 7200,
-            SocketOption::KeepAliveInterval => 75,
-            SocketOption::KeepAliveRetries => 9,
-            SocketOption::QuickAck => 1,
-            _ => 0,
-        })
-    }
-}
-
 impl Socket {
     pub(super) fn new(is_v6: bool, buffer: usize) -> Socket {
         Socket {
@@ -90,14 +64,7 @@ impl Socket {
             local: None,
             peer: None,
             state: State::Fresh,
-            options: Options {
-                reuse_address: false,
-                reuse_port: false,
-                no_delay: false,
-                receive_buffer: buffer,
-                send_buffer: buffer,
-                others: BTreeMap::new(),
-            },
+            options: Options::new(buffer),
             other: None,
             received: VecDeque::new(),
             wire: VecDeque::new(),
@@ -199,11 +166,8 @@ impl Kernel {
         if let Err(errno) = self.has_free_descriptor(host) {
             return Tried::failed(errno);
         }
-        let connection = match self.socket_mut(id) {
-            Ok(socket) => match &mut socket.state {
-                State::Listening { queue, .. } => queue.front().copied(),
-                _ => return Tried::failed(libc::EINVAL),
-            },
+        let connection = match self.backlog(id) {
+            Ok(queue) => queue.front().copied(),
             Err(errno) => return Tried::failed(errno),
         };
         let Some(connection) = connection else {
@@ -212,11 +176,10 @@ impl Kernel {
         // The descriptor comes first: without one the connection stays in the backlog.
         match self.install(host, connection) {
             Ok(fd) => {
-                if let Ok(socket) = self.socket_mut(id)
-                    && let State::Listening { queue, .. } = &mut socket.state
-                {
+                if let Ok(queue) = self.backlog(id) {
                     queue.pop_front();
                 }
+                self.stir_callers(id);
                 // The queue's own reference.
                 self.release(connection);
                 if sqe.ioprio & opcode::ACCEPT_MULTISHOT != 0 {
@@ -226,6 +189,25 @@ impl Kernel {
                 }
             }
             Err(errno) => Tried::failed(errno),
+        }
+    }
+
+    /// The connections that wait for an accept.
+    fn backlog(&mut self, listener: Id) -> Result<&mut VecDeque<Id>, i32> {
+        let file = self
+            .objects
+            .find_mut(listener)
+            .map(|object| &mut object.file);
+        match file.ok_or(libc::EBADF)? {
+            OpenFile::Socket(socket) => match &mut socket.state {
+                State::Listening { queue, .. } => Ok(queue),
+                _ => Err(libc::EINVAL),
+            },
+            OpenFile::Unix(socket) => match &mut socket.state {
+                super::unix::State::Listening { queue, .. } => Ok(queue),
+                _ => Err(libc::EINVAL),
+            },
+            _ => Err(libc::ENOTSOCK),
         }
     }
 
@@ -242,6 +224,9 @@ impl Kernel {
     }
 
     pub(super) fn try_connect(&mut self, op: Id, id: Id) -> Tried {
+        if self.is_unix(Some(id)) {
+            return self.try_connect_unix(op, id);
+        }
         let Some(Args::Address(address)) = self.ops.find(op).map(|op| &op.args) else {
             return Tried::failed(libc::EFAULT);
         };
@@ -272,13 +257,10 @@ impl Kernel {
         if reset {
             self.reset_both(id);
         }
-        let Ok(socket) = self.socket_mut(id) else {
-            return Tried::failed(libc::ENOTSOCK);
+        let readable = match self.readable_bytes(id) {
+            Ok(readable) => readable,
+            Err(errno) => return Tried::failed(errno),
         };
-        if matches!(socket.state, State::Fresh | State::Listening { .. }) {
-            return Tried::failed(libc::ENOTCONN);
-        }
-        let readable = socket.received.len();
         let (ring, lent) = match self.ops.find(op) {
             Some(op) => match op.args {
                 Args::Memory(lent) => (op.ring, Some(lent)),
@@ -290,24 +272,50 @@ impl Kernel {
         if lent.is_none() && !self.has_buffer(ring, sqe.buf_group) {
             return Tried::failed(libc::ENOBUFS);
         }
-        let Ok(socket) = self.socket_mut(id) else {
-            return Tried::failed(libc::ENOTSOCK);
-        };
-        if readable == 0 {
-            // What came in order counts, not what came after it.
-            if socket.has_end {
-                return Tried::Done(0, socket.hint());
-            }
-            return match socket.error.take() {
-                Some(errno) => Tried::failed(errno),
-                None if socket.is_at_end() => Tried::Done(0, 0),
-                None => Tried::Wait,
-            };
-        }
         match lent {
+            _ if readable == 0 => self.nothing_to_read(id),
             Some(lent) => self.recv_into(id, lent, readable),
             None => self.recv_provided(ring, id, sqe, readable),
         }
+    }
+
+    fn readable_bytes(&self, id: Id) -> Result<usize, i32> {
+        if self.is_unix(Some(id)) {
+            return self.unix_readable(id);
+        }
+        let socket = self.socket(id)?;
+        match socket.state {
+            State::Fresh | State::Listening { .. } => Err(libc::ENOTCONN),
+            _ => Ok(socket.received.len()),
+        }
+    }
+
+    fn nothing_to_read(&mut self, id: Id) -> Tried {
+        let Ok(socket) = self.socket_mut(id) else {
+            return self.unix_nothing(id);
+        };
+        // What came in order counts, not what came after it.
+        if socket.has_end {
+            return Tried::Done(0, socket.hint());
+        }
+        match socket.error.take() {
+            Some(errno) => Tried::failed(errno),
+            None if socket.is_at_end() => Tried::Done(0, 0),
+            None => Tried::Wait,
+        }
+    }
+
+    /// Moves `n` bytes to the process. Returns the flags of the completion.
+    fn take_from(&mut self, id: Id, lent: super::memory::Lent, n: usize) -> u32 {
+        let flags = match self.socket_mut(id) {
+            Ok(socket) => {
+                take_bytes(socket, lent, n);
+                socket.hint()
+            }
+            Err(_) => self.unix_take(id, lent, n),
+        };
+        self.has_room(id);
+        flags
     }
 
     fn has_buffer(&self, ring: RingId, number: u16) -> bool {
@@ -317,12 +325,7 @@ impl Kernel {
 
     fn recv_into(&mut self, id: Id, lent: super::memory::Lent, readable: usize) -> Tried {
         let n = self.shortened(opcode::RECV, readable.min(lent.len()));
-        let Ok(socket) = self.socket_mut(id) else {
-            return Tried::failed(libc::ENOTSOCK);
-        };
-        take_bytes(socket, lent, n);
-        let flags = socket.hint();
-        self.has_room(id);
+        let flags = self.take_from(id, lent, n);
         Tried::Done(n as i32, flags)
     }
 
@@ -336,15 +339,10 @@ impl Kernel {
         };
         let n = self.shortened(opcode::RECV, readable.min(room.len()));
         let forget = incremental && self.adversary.strikes(Fault::FlagMissing, sqe.opcode);
-        let Ok(socket) = self.socket_mut(id) else {
-            return Tried::failed(libc::ENOTSOCK);
-        };
-        take_bytes(socket, room, n);
-        let mut flags = socket.hint();
+        let mut flags = self.take_from(id, room, n);
         if let Some(group) = &mut self.rings[ring].group {
             flags |= group.commit(n, forget);
         }
-        self.has_room(id);
         if sqe.ioprio & opcode::RECV_MULTISHOT != 0 {
             Tried::Item(n as i32, flags)
         } else {
@@ -425,8 +423,10 @@ impl Kernel {
     }
 
     pub(super) fn is_readable(&self, object: Option<Id>) -> bool {
-        let socket = object.map(|id| self.socket(id));
-        matches!(socket, Some(Ok(socket)) if socket.is_readable())
+        object.is_some_and(|id| match self.socket(id) {
+            Ok(socket) => socket.is_readable(),
+            Err(_) => self.unix_goes_on(id),
+        })
     }
 
     pub(super) fn is_connected(&self, id: Id) -> bool {
@@ -442,6 +442,7 @@ impl Kernel {
             OpenFile::Event(0) => libc::POLLOUT,
             OpenFile::Event(_) | OpenFile::Disk(_) => libc::POLLIN | libc::POLLOUT,
             OpenFile::Socket(socket) => socket.ready(self.room_to_send(id)),
+            OpenFile::Unix(socket) => socket.ready(self.room_to_send(id)),
             OpenFile::Ring(_) => 0,
         };
         // Those are told of without being asked for.
