@@ -46,7 +46,7 @@ struct cqe { uint64_t user_data; int32_t res; uint32_t flags; };
 struct buffer_ring { uint64_t addr; uint32_t entries; uint16_t group, flags; uint64_t resv[3]; };
 
 static const struct { uint8_t code; const char *key; } OPCODES[] = {
-    {0, "nop"}, {3, "fsync"}, {6, "poll_add"}, {9, "sendmsg"}, {13, "accept"},
+    {0, "nop"}, {3, "fsync"}, {6, "poll_add"}, {9, "sendmsg"}, {10, "recvmsg"}, {13, "accept"},
     {14, "async_cancel"}, {16, "connect"}, {18, "openat"}, {19, "close"}, {21, "statx"},
     {22, "read"}, {23, "write"}, {26, "send"}, {27, "recv"}, {35, "renameat"}, {36, "unlinkat"},
     {37, "mkdirat"}, {40, "msg_ring"}, {47, "send_zc"}, {55, "ftruncate"},

@@ -3,6 +3,7 @@
 //! * [`slot`]: where an op lives while the kernel may touch it. The memory-safety argument.
 //! * [`op`]: what a single-shot op is, its claim ([`Ticket`]) and its future ([`Submit`]).
 //! * [`multi`]: what a multishot op is.
+//! * `buffers`: the provided buffers, and who waits for one.
 //! * `teardown`: how a core ends without freeing what the kernel may still touch.
 //!
 //! # Rules
@@ -15,6 +16,7 @@
 //! 4. What does not fit into the SQ is kept, in order, and goes first: cancels too.
 
 pub(crate) mod budget;
+mod buffers;
 mod erased;
 mod key;
 mod multi;
@@ -24,7 +26,7 @@ mod teardown;
 #[cfg(test)]
 mod tests;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -34,8 +36,10 @@ use std::task::Waker;
 
 use corering_buffers::BufRing;
 
+pub(crate) use self::buffers::Resume;
+use self::buffers::SPARE_BYTES;
 pub(crate) use self::key::Key;
-pub(crate) use self::multi::{MultiOp, provide_buffers};
+pub(crate) use self::multi::{BUFFER_GROUP, DATAGRAM_GROUP, MultiOp, provide_buffers};
 pub(crate) use self::op::{Op, Submit, Ticket, copied, filled};
 pub(crate) use self::slot::Item;
 use self::slot::{Abandoned, Effect, Slots};
@@ -48,8 +52,6 @@ pub(crate) const MESSAGE: u64 = 1 << 30;
 /// A cancel that does not find its op is tried again this often: the op may have been between two
 /// states. After that the op's own completion is waited for.
 const CANCEL_TRIES: u8 = 8;
-/// The group of the core's one provided-buffer ring.
-pub(crate) const BUFFER_GROUP: u16 = 0;
 
 /// What the driver has counted since it was built.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,17 +70,13 @@ pub(crate) struct Counts {
 pub(crate) struct Driver {
     core: RefCell<Core>,
     buffers: Rc<BufRing>,
+    /// For datagrams; made when the first socket asks for it.
+    datagram_buffers: OnceCell<Rc<BufRing>>,
     clock: Clock,
     /// Streams that found no buffer, oldest first; see [`Driver::starve`].
     starved: RefCell<VecDeque<Rc<dyn Resume>>>,
     /// Bytes that ops without a provided buffer may still put aside; see [`Driver::borrow_bytes`].
     spare_bytes: Cell<usize>,
-}
-
-/// A resource that waits for buffers.
-pub(crate) trait Resume {
-    /// There may be buffers again.
-    fn resume(self: Rc<Self>);
 }
 
 struct Core {
@@ -110,9 +108,6 @@ impl Drop for Entered {
     }
 }
 
-/// The share of memory that ops may put aside when there are no provided buffers, bytes.
-const SPARE_BYTES: usize = 1 << 20;
-
 impl Driver {
     /// A driver on `ring`, with which `buffers` have been registered as [`BUFFER_GROUP`].
     pub(crate) fn new(ring: Ring, buffers: Rc<BufRing>) -> Rc<Driver> {
@@ -128,6 +123,7 @@ impl Driver {
                 counts: Counts::default(),
             }),
             buffers,
+            datagram_buffers: OnceCell::new(),
             starved: RefCell::default(),
             spare_bytes: Cell::new(SPARE_BYTES),
         })
@@ -155,12 +151,6 @@ impl Driver {
     pub(crate) fn enter_current(self: &Rc<Self>) -> Entered {
         let before = CURRENT.try_with(|current| current.replace(Some(Rc::clone(self))));
         Entered(before.ok().flatten())
-    }
-
-    /// The core's provided buffers.
-    #[inline]
-    pub(crate) fn buffers(&self) -> &Rc<BufRing> {
-        &self.buffers
     }
 
     /// The runtime's clock, nanoseconds.
@@ -204,6 +194,11 @@ impl Driver {
         }
     }
 
+    /// Whether the kernel still has this op.
+    pub(crate) fn is_in_flight(&self, key: Key) -> bool {
+        self.core.borrow().slots.is_in_flight(key)
+    }
+
     /// When the first lingering op has to go.
     pub(crate) fn next_linger_ns(&self) -> Option<u64> {
         self.core.borrow().lingering.front().map(|first| first.0)
@@ -223,48 +218,6 @@ impl Driver {
     /// Whether the runtime has begun to end: no op is taken any more.
     pub(crate) fn is_closing(&self) -> bool {
         self.core.borrow().closing
-    }
-
-    /// Puts a resource that found no provided buffer at the end of the queue for one.
-    pub(crate) fn starve(&self, resource: Rc<dyn Resume>) {
-        self.starved.borrow_mut().push_back(resource);
-    }
-
-    /// Whether what was received should be copied, so that its buffer goes back to the kernel.
-    /// Copying costs more than new buffers, so it comes after the ring has grown as far as it may.
-    #[inline]
-    pub(crate) fn is_short_of_buffers(&self) -> bool {
-        self.buffers.is_low() && !multi::grow(&self.buffers)
-    }
-
-    /// Lets resources go on that found no buffer, if there may be some now. Called once a turn.
-    #[inline]
-    pub(crate) fn tend_buffers(&self) {
-        if !self.starved.borrow().is_empty() {
-            self.resume_starved();
-        }
-    }
-
-    #[cold]
-    fn resume_starved(&self) {
-        let room = self.buffers.available() as usize + self.spare_bytes.get() / 4096;
-        for _ in 0..room {
-            let Some(resource) = self.starved.borrow_mut().pop_front() else {
-                return;
-            };
-            resource.resume();
-        }
-    }
-
-    /// Takes `len` bytes of the memory that ops without a provided buffer may use.
-    pub(crate) fn borrow_bytes(&self, len: usize) -> bool {
-        let left = self.spare_bytes.get().checked_sub(len);
-        left.inspect(|&left| self.spare_bytes.set(left)).is_some()
-    }
-
-    /// Gives back what [`Driver::borrow_bytes`] took.
-    pub(crate) fn return_bytes(&self, len: usize) {
-        self.spare_bytes.set(self.spare_bytes.get() + len);
     }
 
     /// Whether an enter would submit something, or bring something that is not there yet.

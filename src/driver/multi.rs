@@ -10,7 +10,7 @@ use corering_buffers::{BufRing, Lease, RingConfig, RingMemory};
 
 use super::erased::{Payload, VTable};
 use super::slot::{Item, Mode};
-use super::{BUFFER_GROUP, Driver, Key};
+use super::{Driver, Key};
 use crate::ring::{Cqe, Pages, Ring, Sqe};
 
 /// One multishot operation. Each completion goes straight to the resource that the op belongs to:
@@ -24,6 +24,11 @@ use crate::ring::{Cqe, Pages, Ring, Sqe};
 pub(crate) unsafe trait MultiOp: Sized + 'static {
     /// Describes the op to the kernel. Called once, at the op's final address.
     fn fill<'op>(&'op self, sqe: &mut Sqe<'op>);
+
+    /// The provided buffers that `fill` has named, if they are not the core's for streams.
+    fn buffers<'a>(&'a self, streams: &'a Rc<BufRing>) -> &'a Rc<BufRing> {
+        streams
+    }
 
     /// Takes one completion, the last one too, with the provided buffer that came with it. The
     /// driver is borrowed: no user code may run here.
@@ -48,7 +53,8 @@ impl<T: MultiOp> Table<T> {
 /// See [`ItemFn`](super::erased::ItemFn).
 unsafe fn item<T: MultiOp>(payload: &Payload, cqe: &Cqe, buffers: &Rc<BufRing>) -> Item {
     // SAFETY: the caller promises that the payload holds a `T`.
-    unsafe { payload.as_ref::<T>() }.item(*cqe, lease(buffers, *cqe))
+    let op = unsafe { payload.as_ref::<T>() };
+    op.item(*cqe, lease(op.buffers(buffers), *cqe))
 }
 
 /// # Safety
@@ -77,8 +83,8 @@ fn fill<'op, T: MultiOp>(op: &'op mut T, sqe: &mut Sqe<'op>) {
 pub(super) fn lease(buffers: &Rc<BufRing>, cqe: Cqe) -> Option<Lease> {
     let buffer = cqe.buffer()?;
     let kept = cqe.buffer_is_kept();
-    // SAFETY: the kernel reports a buffer of the one group that this core has registered, with the
-    // bytes it has just written there; this completion was taken from the ring once.
+    // SAFETY: the kernel reports a buffer of the group that the op has named, with the bytes it has
+    // just written there; this completion was taken from the ring once.
     unsafe {
         match usize::try_from(cqe.res) {
             Ok(len) if len > 0 => Some(buffers.lease(buffer, len, kept)),
@@ -90,6 +96,11 @@ pub(super) fn lease(buffers: &Rc<BufRing>, cqe: Cqe) -> Option<Lease> {
     }
 }
 
+/// The group of the core's provided buffers for streams.
+pub(crate) const BUFFER_GROUP: u16 = 0;
+/// The group of the core's provided buffers for datagrams.
+pub(crate) const DATAGRAM_GROUP: u16 = 1;
+
 /// How many buffers there are, and how large they are.
 struct Shape {
     /// The number at the start, and of each growth. Few: the kernel uses them in turn, and what was
@@ -99,6 +110,9 @@ struct Shape {
     max: u16,
     /// Bytes of each.
     size: u32,
+    incremental: bool,
+    /// Most of each buffer is never touched.
+    is_sparse: bool,
 }
 
 /// Incremental buffers: the kernel fills each bit by bit, so their size need not fit the messages.
@@ -106,19 +120,29 @@ const INCREMENTAL: Shape = Shape {
     step: 16,
     max: 256,
     size: 64 * 1024,
+    incremental: true,
+    is_sparse: false,
 };
 /// Plain buffers: one for each receive, however short.
 const PLAIN: Shape = Shape {
     step: 256,
     max: 1024,
     size: 4 * 1024,
+    incremental: false,
+    is_sparse: false,
 };
-
-impl Shape {
-    fn of(incremental: bool) -> &'static Shape {
-        if incremental { &INCREMENTAL } else { &PLAIN }
-    }
-}
+/// Buffers for datagrams: one for each, so that the largest that a Unix socket sends by default
+/// (208 KiB) has room with its header; of those that stay short only the first page is ever there.
+/// Never incremental: kernels before 7.1 end a receive of messages with `EFAULT` when the tail of a
+/// buffer is shorter than a header (liburing #1433). The size is an odd number of cache lines:
+/// the headers of buffers that are a power of two apart would all compete for the same ones.
+const DATAGRAMS: Shape = Shape {
+    step: 64,
+    max: 128,
+    size: 256 * 1024 + 17 * 64,
+    incremental: false,
+    is_sparse: true,
+};
 
 /// Maps the core's receive buffers and registers them with `ring` as [`BUFFER_GROUP`].
 ///
@@ -128,40 +152,76 @@ impl Shape {
 /// ring).
 pub(crate) fn provide_buffers(ring: &mut Ring) -> io::Result<Rc<BufRing>> {
     let incremental = ring.features().incremental;
-    let Shape { step, max, size } = *Shape::of(incremental);
-    let descriptors = Pages::new(usize::from(max) * 16)?;
-    let data = Pages::new(usize::from(step) * size as usize)?;
-    let memory = RingMemory {
-        ring: start_of(&descriptors),
-        data: start_of(&data),
-        keep: Box::new((descriptors, data)),
-    };
-    let config = RingConfig::new(max, size)
-        .bufs(step)
-        .incremental(incremental);
-    // SAFETY: the pages are fresh, as long as the configuration says, and kept until `keep` is
-    // dropped. The driver keeps the ring until it has unregistered it and every op has ended; if
-    // that fails it leaks it.
-    let buffers = unsafe { BufRing::new(memory, config) };
-    let address = buffers.ring_address();
-    // SAFETY: the address is that of `descriptors`, see above.
-    unsafe { ring.register_buf_ring(address, max, BUFFER_GROUP, incremental)? };
-    Ok(buffers)
+    let shape = if incremental { &INCREMENTAL } else { &PLAIN };
+    shape.provide(ring, BUFFER_GROUP)
 }
 
-/// Gives a ring that runs low more buffers. False at its limit, and without memory.
+/// Maps the core's buffers for datagrams and registers them as [`DATAGRAM_GROUP`].
+///
+/// # Errors
+///
+/// As [`provide_buffers`]. The ring's own pages are 2 KiB.
+#[cold]
+pub(super) fn provide_datagrams(ring: &mut Ring) -> io::Result<Rc<BufRing>> {
+    DATAGRAMS.provide(ring, DATAGRAM_GROUP)
+}
+
+/// Gives the streams' ring, which runs low, more buffers. False at its limit, and without memory.
 #[cold]
 pub(super) fn grow(buffers: &BufRing) -> bool {
-    let Shape { step, max, size } = *Shape::of(buffers.is_incremental());
-    if buffers.capacity() + u32::from(step) > u32::from(max) {
-        return false;
+    let incremental = buffers.is_incremental();
+    let shape = if incremental { &INCREMENTAL } else { &PLAIN };
+    shape.grow(buffers)
+}
+
+/// The same for the datagrams' ring.
+#[cold]
+pub(super) fn grow_datagrams(buffers: &BufRing) -> bool {
+    DATAGRAMS.grow(buffers)
+}
+
+impl Shape {
+    fn provide(&self, ring: &mut Ring, group: u16) -> io::Result<Rc<BufRing>> {
+        let descriptors = Pages::new(usize::from(self.max) * 16)?;
+        let data = self.pages()?;
+        let memory = RingMemory {
+            ring: start_of(&descriptors),
+            data: start_of(&data),
+            keep: Box::new((descriptors, data)),
+        };
+        let config = RingConfig::new(self.max, self.size)
+            .bufs(self.step)
+            .incremental(self.incremental);
+        // SAFETY: the pages are fresh, as long as the configuration says, and kept until `keep` is
+        // dropped. The driver keeps the ring until it has unregistered it and every op has ended;
+        // if that fails it leaks it.
+        let buffers = unsafe { BufRing::new(memory, config) };
+        let address = buffers.ring_address();
+        // SAFETY: the address is that of `descriptors`, see above.
+        unsafe { ring.register_buf_ring(address, self.max, group, self.incremental)? };
+        Ok(buffers)
     }
-    let Ok(data) = Pages::new(usize::from(step) * size as usize) else {
-        return false;
-    };
-    // SAFETY: the pages are fresh and long enough, and live as long as the ring.
-    unsafe { buffers.grow(start_of(&data), Box::new(data), step) };
-    true
+
+    fn grow(&self, buffers: &BufRing) -> bool {
+        if buffers.capacity() + u32::from(self.step) > u32::from(self.max) {
+            return false;
+        }
+        let Ok(data) = self.pages() else {
+            return false;
+        };
+        // SAFETY: the pages are fresh and long enough, and live as long as the ring.
+        unsafe { buffers.grow(start_of(&data), Box::new(data), self.step) };
+        true
+    }
+
+    /// Room for one step.
+    fn pages(&self) -> io::Result<Pages> {
+        let pages = Pages::new(usize::from(self.step) * self.size as usize)?;
+        if self.is_sparse {
+            pages.keep_sparse();
+        }
+        Ok(pages)
+    }
 }
 
 fn start_of(pages: &Pages) -> NonNull<u8> {

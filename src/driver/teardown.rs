@@ -61,6 +61,10 @@ impl Driver {
             // Before the pages go: nobody may publish a buffer in a ring that the kernel forgot.
             let _ = ring.unregister_buf_ring(super::BUFFER_GROUP);
             self.buffers.close();
+            if let Some(datagrams) = self.datagram_buffers.get() {
+                let _ = ring.unregister_buf_ring(super::DATAGRAM_GROUP);
+                datagrams.close();
+            }
         }
         0
     }

@@ -47,18 +47,25 @@
 //! ```
 
 mod accept;
+mod datagram;
 mod halves;
 mod listener;
 mod lookup;
 mod stream;
 mod tcp;
+mod udp;
 mod unix;
 
 pub use self::accept::Accept;
+pub use self::datagram::{
+    Control, Datagram, DatagramSocket, PacketInfo, Peek, Received, RecvDatagram, RecvFrom,
+    SendDatagram, SendMsg,
+};
 pub use self::halves::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use self::lookup::{ToSocketAddrs, lookup_host};
 pub use self::stream::{
     FillBuf, FillMore, Read, Recv, StreamSocket, Write, WriteAll, WriteVectored, WriteZeroCopy,
 };
 pub use self::tcp::{Connect, Keepalive, TcpListener, TcpSocket, TcpStream};
+pub use self::udp::UdpSocket;
 pub use self::unix::{UCred, UnixListener, UnixStream};

@@ -25,10 +25,13 @@ mod read;
 mod recv;
 mod recv_multi;
 mod recv_owned;
+mod recvmsg_multi;
 mod rename;
 mod send;
+mod send_to;
 mod send_vectored;
 mod send_zc;
+mod sendmsg;
 mod statx;
 mod unlink;
 mod write;
@@ -57,15 +60,18 @@ pub(crate) use self::read::Read;
 pub(crate) use self::recv::Recv;
 pub(crate) use self::recv_multi::RecvMulti;
 pub(crate) use self::recv_owned::RecvOwned;
+pub(crate) use self::recvmsg_multi::RecvMsgMulti;
 pub(crate) use self::rename::Rename;
 pub(crate) use self::send::Send;
+pub(crate) use self::send_to::SendTo;
 pub(crate) use self::send_vectored::SendVectored;
 pub(crate) use self::send_zc::SendZc;
+pub(crate) use self::sendmsg::SendMsg;
 pub(crate) use self::statx::{Stat, Statx, Target};
 pub(crate) use self::unlink::Unlink;
 pub(crate) use self::write::Write;
 use crate::driver::{Item, Op};
-use crate::ring::{Cqe, Fd};
+use crate::ring::{ControlData, Cqe, Fd, Name};
 
 /// A stream socket, as its receives see it. One of them is in flight at a time.
 pub(crate) trait Receiver: 'static {
@@ -98,6 +104,37 @@ pub(crate) trait Sender: 'static {
 
     /// A send has ended for good with `result`, which comes back; the next one may start.
     fn sent(&self, result: io::Result<usize>) -> io::Result<usize>;
+}
+
+/// A message as it came: whole, with what came beside its bytes.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) payload: Lease,
+    /// Who has sent it. No name if that has none, or if the kernel does not say.
+    pub(crate) name: Name,
+    pub(crate) control: Option<Box<ControlData>>,
+    /// `MSG_TRUNC`, `MSG_CTRUNC`, …
+    pub(crate) flags: i32,
+}
+
+/// A socket of messages, as its receives see it. One of them is in flight at a time.
+pub(crate) trait MessageReceiver: 'static {
+    fn fd(&self) -> &Fd;
+
+    /// A receive brought a message, or something else. The driver is borrowed: no user code may
+    /// run.
+    fn received(&self, cqe: Cqe, message: Option<Message>) -> Item;
+}
+
+/// A socket of messages, as its sends see it.
+pub(crate) trait MessageSender: 'static {
+    fn fd(&self) -> &Fd;
+
+    /// A send has ended: another one may be submitted.
+    fn sent(&self);
+
+    /// The same for a send that nobody waits for.
+    fn sent_unnoticed(&self, cqe: Cqe);
 }
 
 /// A listening socket, as its accepts see it.

@@ -17,11 +17,14 @@
 #![allow(unsafe_code)]
 
 mod clock;
+mod control;
 mod cqe;
 mod diagnose;
 mod facts;
 mod fd;
 mod message;
+mod message_options;
+mod name;
 pub(crate) mod opcode;
 mod options;
 mod pages;
@@ -46,10 +49,13 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Type};
 
 pub(crate) use clock::Clock;
+pub(crate) use control::ControlData;
 pub(crate) use cqe::Cqe;
 pub use diagnose::{Cause, Unavailable};
 pub(crate) use fd::Fd;
-pub(crate) use message::MessageHeader;
+pub(crate) use message::{MessageHeader, Outgoing, Parts, Rooms};
+pub(crate) use message_options::MessageOption;
+pub(crate) use name::Name;
 pub(crate) use options::SocketOption;
 pub(crate) use pages::Pages;
 pub(crate) use probe::Features;

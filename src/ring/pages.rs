@@ -33,6 +33,13 @@ impl Pages {
         Ok(pages)
     }
 
+    /// Asks for pages of the usual size: of memory that is touched here and there only, huge ones
+    /// would all be there at once. Where there are none, that is refused, and nothing is lost.
+    pub(crate) fn keep_sparse(&self) {
+        // SAFETY: the range is the mapping made in `new`; the advice changes none of its bytes.
+        unsafe { libc::madvise(self.as_ptr().cast(), self.len, libc::MADV_NOHUGEPAGE) };
+    }
+
     /// The first byte. Page-aligned.
     #[inline]
     pub(crate) fn as_ptr(&self) -> *mut u8 {

@@ -1,0 +1,142 @@
+//! The send side of a socket: how many sends are in flight, and who waits for a turn.
+
+use std::task::{Context, Poll};
+
+use super::{LINGER_NS, Socket};
+use crate::driver::Key;
+use crate::io::waiters::{Place, Waiters};
+use crate::op::MessageSender;
+use crate::ring::{Cqe, Fd};
+
+#[derive(Default)]
+pub(super) struct SendSide {
+    in_flight: u16,
+    waiters: Waiters,
+    /// Sends whose futures are gone, to be cancelled if they linger too long. Some may have ended.
+    unnoticed: Vec<Key>,
+    /// Somebody waits for all of them to end.
+    draining: bool,
+}
+
+impl Socket {
+    /// Waits in line for one of the sends that may be in flight. Ready: it counts as one of them
+    /// until [`MessageSender::sent`].
+    #[inline]
+    pub(super) fn poll_turn(&self, place: &mut Option<Place>, cx: &Context<'_>) -> Poll<()> {
+        let mut side = self.send.borrow_mut();
+        if side.in_flight < self.shape.sends && side.waiters.may_go(*place) {
+            side.in_flight += 1;
+            return Poll::Ready(());
+        }
+        drop(side);
+        self.wait_turn(place, cx);
+        Poll::Pending
+    }
+
+    #[cold]
+    fn wait_turn(&self, place: &mut Option<Place>, cx: &Context<'_>) {
+        let waker = cx.waker().clone();
+        let old = self.send.borrow_mut().waiters.wait(place, waker);
+        drop(old);
+    }
+
+    /// Leaves the line, and lets the next one go.
+    #[inline]
+    pub(super) fn leave_line(&self, place: &mut Option<Place>) {
+        if let Some(place) = place.take() {
+            self.leave_line_slowly(place);
+        }
+    }
+
+    #[cold]
+    fn leave_line_slowly(&self, place: Place) {
+        let own = self.send.borrow_mut().waiters.leave(place);
+        drop(own);
+        self.wake_sender();
+    }
+
+    /// Wakes who goes next, if there is a turn.
+    fn wake_sender(&self) {
+        let mut side = self.send.borrow_mut();
+        let turn = side.in_flight < self.shape.sends && (!side.draining || side.in_flight == 0);
+        let next = turn.then(|| side.waiters.next()).flatten();
+        drop(side);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+
+    /// A send that is in flight has lost its future.
+    pub(super) fn unnoticed(&self, key: Key) {
+        let mut side = self.send.borrow_mut();
+        // No more of them than may be in flight.
+        side.unnoticed.retain(|&key| self.driver.is_in_flight(key));
+        side.unnoticed.push(key);
+    }
+
+    /// Gives committed sends of an abandoned socket their last ten seconds.
+    pub(super) fn linger(&self) {
+        for key in std::mem::take(&mut self.send.borrow_mut().unnoticed) {
+            self.driver.linger(key, self.driver.now_ns() + LINGER_NS);
+        }
+    }
+
+    /// Waits until no send is in flight. Nobody else may wait for a turn.
+    pub(super) async fn sends_done(&self) {
+        self.send.borrow_mut().draining = true;
+        let mut waiting = Waiting {
+            socket: self,
+            place: None,
+        };
+        std::future::poll_fn(|cx| waiting.poll(cx)).await;
+    }
+}
+
+/// Waits for the sends in flight without wanting a turn.
+struct Waiting<'a> {
+    socket: &'a Socket,
+    place: Option<Place>,
+}
+
+impl Waiting<'_> {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.socket.send.borrow().in_flight == 0 {
+            return Poll::Ready(());
+        }
+        self.socket.wait_turn(&mut self.place, cx);
+        Poll::Pending
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.socket.send.borrow_mut().draining = false;
+        self.socket.leave_line(&mut self.place);
+    }
+}
+
+impl MessageSender for Socket {
+    #[inline]
+    fn fd(&self) -> &Fd {
+        &self.fd
+    }
+
+    #[inline]
+    fn sent(&self) {
+        let mut side = self.send.borrow_mut();
+        side.in_flight -= 1;
+        let awaited = !side.waiters.is_empty();
+        drop(side);
+        if awaited {
+            self.wake_sender();
+        }
+    }
+
+    fn sent_unnoticed(&self, cqe: Cqe) {
+        self.sent();
+        // The kernel tells of it once. It is not this message's, so it is not dropped with it.
+        if self.shape.late_errors.contains(&-cqe.res) {
+            self.fail(-cqe.res);
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! UDP sockets.
+
+mod options;
+mod socket;
+
+pub use self::socket::UdpSocket;
