@@ -1,4 +1,4 @@
-//! The cells of `echo`: how many connections, with messages of how many bytes.
+//! The cells of the echo workloads: how many connections, with messages of how many bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,41 +12,24 @@ pub(crate) struct Cell {
     pub(crate) bytes: usize,
 }
 
-/// The cells of a run without `--cells`.
-pub(crate) const CELLS: [Cell; 8] = [
-    Cell {
-        connections: 1,
-        bytes: 64,
-    },
-    Cell {
-        connections: 1,
-        bytes: 4096,
-    },
-    Cell {
-        connections: 64,
-        bytes: 64,
-    },
-    Cell {
-        connections: 64,
-        bytes: 4096,
-    },
-    Cell {
-        connections: 1024,
-        bytes: 64,
-    },
-    Cell {
-        connections: 1024,
-        bytes: 4096,
-    },
-    Cell {
-        connections: 64,
-        bytes: 16_384,
-    },
-    Cell {
-        connections: 64,
-        bytes: 65_536,
-    },
+const fn cell(connections: usize, bytes: usize) -> Cell {
+    Cell { connections, bytes }
+}
+
+/// The cells of `echo` without `--cells`.
+pub(crate) const ECHO: [Cell; 8] = [
+    cell(1, 64),
+    cell(1, 4096),
+    cell(64, 64),
+    cell(64, 4096),
+    cell(1024, 64),
+    cell(1024, 4096),
+    cell(64, 16_384),
+    cell(64, 65_536),
 ];
+
+/// Those of `unix`.
+pub(crate) const UNIX: [Cell; 2] = [cell(64, 64), cell(64, 4096)];
 
 const CONNECTIONS_MAX: usize = 4096;
 
@@ -85,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_cell_is_read_as_it_is_written() {
-        for cell in CELLS {
+        for cell in ECHO {
             assert_eq!(cell.to_string().parse(), Ok(cell));
         }
     }

@@ -1,11 +1,10 @@
 //! The load that connects, echoes once, resets, and starts over.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use socket2::Socket;
+use socket2::{SockAddr, Socket};
 
 use crate::client::{Event, LoadRing, Wait};
 use crate::load::connected;
@@ -19,7 +18,7 @@ pub(crate) const MESSAGE: usize = 64;
 /// Connections to one server, each for one echo.
 pub(crate) struct Churn {
     ring: LoadRing,
-    server: SocketAddr,
+    server: SockAddr,
     slots: Vec<Slot>,
     /// Slots whose connection is gone.
     free: Vec<u32>,
@@ -33,7 +32,7 @@ struct Slot {
 }
 
 impl Churn {
-    pub(crate) fn new(server: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn new(server: SockAddr) -> io::Result<Self> {
         let slots = 0..OPEN as u32;
         Ok(Self {
             ring: LoadRing::new(OPEN as u16, MESSAGE)?,
@@ -69,7 +68,7 @@ impl Churn {
     fn open(&mut self) -> io::Result<()> {
         for tag in self.free.drain(..) {
             let slot = &mut self.slots[tag as usize];
-            let socket = connected(self.server, self.opened)?;
+            let socket = connected(&self.server, self.opened)?;
             self.opened = self.opened.wrapping_add(1);
             self.ring.receive_once(socket.as_fd(), tag)?;
             self.ring

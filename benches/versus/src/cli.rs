@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::cells::{CELLS, Cell};
+use crate::cells::Cell;
 use crate::columns::{self, Column};
 use crate::server::ServeOptions;
 
@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) seconds: Duration,
 
-    /// Cells of echo, CONNECTIONSxBYTES separated by commas [default: as --list has them]
+    /// Cells of echo and unix, CONNECTIONSxBYTES separated by commas [default: as --list has them]
     #[arg(long, value_delimiter = ',')]
     pub(crate) cells: Vec<Cell>,
 
@@ -93,6 +93,8 @@ pub(crate) enum Workload {
     Idle,
     /// Connect, echo once, reset
     Accept,
+    /// A request and its answer on a Unix socket
+    Unix,
     /// Yields, spawns and timers, without I/O
     Exec,
     /// User-space instructions of a request, under callgrind
@@ -102,10 +104,11 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const EACH: [Self; 5] = [
+    pub(crate) const EACH: [Self; 6] = [
         Self::Echo,
         Self::Idle,
         Self::Accept,
+        Self::Unix,
         Self::Exec,
         Self::Instructions,
     ];
@@ -115,6 +118,7 @@ impl Workload {
             Self::Echo => "echo",
             Self::Idle => "idle",
             Self::Accept => "accept",
+            Self::Unix => "unix",
             Self::Exec => "exec",
             Self::Instructions => "instructions",
             Self::All => "all",
@@ -134,9 +138,21 @@ pub(crate) struct Plan {
     pub(crate) columns: Vec<&'static Column>,
     pub(crate) rounds: Option<u32>,
     pub(crate) window: Duration,
+    /// None if each workload is to have its own.
     pub(crate) cells: Vec<Cell>,
     pub(crate) spin: Vec<Spin>,
     pub(crate) real_time: bool,
+}
+
+impl Plan {
+    /// The cells that were asked for, or those of the workload.
+    pub(crate) fn cells_or<'a>(&'a self, own: &'a [Cell]) -> &'a [Cell] {
+        if self.cells.is_empty() {
+            own
+        } else {
+            &self.cells
+        }
+    }
 }
 
 impl Arguments {
@@ -159,11 +175,7 @@ impl Arguments {
             columns: or(&self.columns, columns::defaults),
             rounds: self.rounds,
             window: self.seconds,
-            cells: if self.cells.is_empty() {
-                CELLS.to_vec()
-            } else {
-                self.cells.clone()
-            },
+            cells: self.cells.clone(),
             spin: self.spin.clone(),
             real_time: fifo_permitted && !self.no_fifo,
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -11,6 +12,9 @@ use crate::exec::{self, Executor};
 use crate::peers::{compio, glommio, monoio, tokio, tokio_uring};
 use crate::raw;
 use crate::server::ServeOptions;
+
+type ServeTcp = fn(TcpListener, &ServeOptions) -> io::Result<()>;
+type ServeUnix = fn(UnixListener, &ServeOptions) -> io::Result<()>;
 
 /// What a column is to the others.
 #[derive(Clone, Copy, PartialEq)]
@@ -31,7 +35,9 @@ pub(crate) struct Column {
     /// Whether a run without `--columns` has it.
     pub(crate) by_default: bool,
     /// Echoes what comes until the process is killed.
-    pub(crate) serve: fn(TcpListener, &ServeOptions) -> io::Result<()>,
+    pub(crate) serve: ServeTcp,
+    /// The same on a Unix socket.
+    pub(crate) unix: Option<ServeUnix>,
     /// Measures a row of `exec`; `None` of a column without tasks, or with another's.
     pub(crate) exec: Option<fn(&str) -> io::Result<f64>>,
     /// The column that it is in the program of `--before`, if that is what it measures.
@@ -53,17 +59,14 @@ impl fmt::Debug for Column {
 }
 
 impl Column {
-    const fn new(
-        name: &'static str,
-        role: Role,
-        serve: fn(TcpListener, &ServeOptions) -> io::Result<()>,
-    ) -> Self {
+    const fn new(name: &'static str, role: Role, serve: ServeTcp) -> Self {
         Self {
             name,
             package: name,
             role,
             by_default: true,
             serve,
+            unix: None,
             exec: None,
             before: None,
         }
@@ -99,6 +102,11 @@ impl Column {
         self
     }
 
+    const fn with_unix(mut self, serve: ServeUnix) -> Self {
+        self.unix = Some(serve);
+        self
+    }
+
     const fn on_demand(mut self) -> Self {
         self.by_default = false;
         self
@@ -107,28 +115,47 @@ impl Column {
 
 /// In the order of the report.
 pub(crate) static COLUMNS: [Column; 11] = [
-    Column::new("corering-recv", Role::Own, corering::serve_recv)
-        .of("corering")
-        .with_executor::<corering::Corering>(),
-    Column::new("corering-read", Role::Own, corering::serve_read).of("corering"),
-    Column::new("before-recv", Role::Own, corering::serve_recv)
-        .of("corering")
-        .with_executor::<corering::Corering>()
-        .before("corering-recv"),
-    Column::new("before-read", Role::Own, corering::serve_read)
-        .of("corering")
-        .before("corering-read"),
-    Column::new("raw", Role::Limit, raw::serve).of("io-uring"),
+    CORERING_RECV,
+    CORERING_READ,
+    Column {
+        name: "before-recv",
+        ..CORERING_RECV.before("corering-recv")
+    },
+    Column {
+        name: "before-read",
+        ..CORERING_READ.before("corering-read")
+    },
+    Column::new("raw", Role::Limit, raw::serve)
+        .of("io-uring")
+        .with_unix(raw::serve_unix),
     Column::new("raw-spin", Role::Limit, raw::serve_spinning)
         .of("io-uring")
         .on_demand(),
-    Column::new("tokio", Role::Peer, tokio::serve).with_executor::<tokio::Tokio>(),
-    Column::new("monoio", Role::Peer, monoio::serve).with_executor::<monoio::Monoio>(),
-    Column::new("compio", Role::Peer, compio::serve).with_executor::<compio::Compio>(),
-    Column::new("glommio", Role::Peer, glommio::serve).with_executor::<glommio::Glommio>(),
+    Column::new("tokio", Role::Peer, tokio::serve)
+        .with_unix(tokio::serve_unix)
+        .with_executor::<tokio::Tokio>(),
+    Column::new("monoio", Role::Peer, monoio::serve)
+        .with_unix(monoio::serve_unix)
+        .with_executor::<monoio::Monoio>(),
+    Column::new("compio", Role::Peer, compio::serve)
+        .with_unix(compio::serve_unix)
+        .with_executor::<compio::Compio>(),
+    Column::new("glommio", Role::Peer, glommio::serve)
+        .with_unix(glommio::serve_unix)
+        .with_executor::<glommio::Glommio>(),
     Column::new("tokio-uring", Role::Peer, tokio_uring::serve)
+        .with_unix(tokio_uring::serve_unix)
         .with_executor::<tokio_uring::TokioUring>(),
 ];
+
+const CORERING_RECV: Column = Column::new("corering-recv", Role::Own, corering::serve_recv)
+    .of("corering")
+    .with_unix(corering::serve_unix_recv)
+    .with_executor::<corering::Corering>();
+
+const CORERING_READ: Column = Column::new("corering-read", Role::Own, corering::serve_read)
+    .of("corering")
+    .with_unix(corering::serve_unix_read);
 
 /// The column of that name.
 ///

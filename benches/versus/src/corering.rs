@@ -3,10 +3,11 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use corering::Runtime;
-use corering::net::TcpStream;
+use corering::net::{TcpStream, UnixStream};
 use corering::runtime::{Builder, Spin};
 
 use crate::coordination::coordination;
@@ -21,17 +22,21 @@ pub(crate) fn serve_read(listener: TcpListener, options: &ServeOptions) -> io::R
     serve(listener, options, echo_buffer)
 }
 
+pub(crate) fn serve_unix_recv(listener: UnixListener, options: &ServeOptions) -> io::Result<()> {
+    serve_unix(listener, options, |stream, _| echo_unix_leases(stream))
+}
+
+pub(crate) fn serve_unix_read(listener: UnixListener, options: &ServeOptions) -> io::Result<()> {
+    serve_unix(listener, options, echo_unix_buffer)
+}
+
 fn serve<F: Future<Output = io::Result<()>> + 'static>(
     listener: TcpListener,
     options: &ServeOptions,
     echo: impl Fn(TcpStream, usize) -> F + 'static,
 ) -> io::Result<()> {
     let buffer = options.buffer;
-    let mut builder = Builder::new();
-    if options.no_spin {
-        builder = builder.spin(Spin::Never);
-    }
-    builder.build()?.block_on(async move {
+    runtime(options)?.block_on(async move {
         let listener = corering::net::TcpListener::from_std(listener)?;
         loop {
             let (stream, _) = listener.accept().await?;
@@ -40,39 +45,66 @@ fn serve<F: Future<Output = io::Result<()>> + 'static>(
     })
 }
 
-async fn echo_leases(stream: TcpStream) -> io::Result<()> {
-    while let Some(lease) = stream.recv().await? {
-        stream.write_all(lease).await.0?;
-        echoed();
-    }
-    Ok(())
+fn serve_unix<F: Future<Output = io::Result<()>> + 'static>(
+    listener: UnixListener,
+    options: &ServeOptions,
+    echo: impl Fn(UnixStream, usize) -> F + 'static,
+) -> io::Result<()> {
+    let buffer = options.buffer;
+    runtime(options)?.block_on(async move {
+        let listener = corering::net::UnixListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            corering::spawn(echo(stream, buffer));
+        }
+    })
 }
 
-async fn echo_buffer(stream: TcpStream, buffer: usize) -> io::Result<()> {
-    let mut buffer = Vec::with_capacity(buffer);
-    loop {
-        let read;
-        (read, buffer) = stream.read(buffer).await;
-        if read? == 0 {
-            return Ok(());
-        }
-        let written;
-        (written, buffer) = stream.write_all(buffer).await;
-        written?;
-        echoed();
+fn runtime(options: &ServeOptions) -> io::Result<Runtime> {
+    let builder = Builder::new();
+    if options.no_spin {
+        return builder.spin(Spin::Never).build();
     }
+    builder.build()
 }
+
+/// Written down for each kind of stream, as a program would have it.
+macro_rules! echo {
+    ($leases:ident, $buffer:ident, $stream:ty) => {
+        async fn $leases(stream: $stream) -> io::Result<()> {
+            while let Some(lease) = stream.recv().await? {
+                stream.write_all(lease).await.0?;
+                echoed();
+            }
+            Ok(())
+        }
+
+        async fn $buffer(stream: $stream, buffer: usize) -> io::Result<()> {
+            let mut buffer = Vec::with_capacity(buffer);
+            loop {
+                let read;
+                (read, buffer) = stream.read(buffer).await;
+                if read? == 0 {
+                    return Ok(());
+                }
+                let written;
+                (written, buffer) = stream.write_all(buffer).await;
+                written?;
+                echoed();
+            }
+        }
+    };
+}
+
+echo!(echo_leases, echo_buffer, TcpStream);
+echo!(echo_unix_leases, echo_unix_buffer, UnixStream);
 
 /// Its executor.
 pub(crate) struct Corering;
 
-fn runtime() -> io::Result<Runtime> {
-    Builder::new().build()
-}
-
 impl Executor for Corering {
     fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
-        Ok(runtime()?.block_on(future))
+        Ok(Runtime::new()?.block_on(future))
     }
 
     fn spawn_yields(times: u32) -> impl Future<Output = ()> {

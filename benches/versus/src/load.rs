@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::client::{Event, LoadRing, Wait};
 use crate::pattern::Cursor;
@@ -61,7 +61,7 @@ struct Connection {
 impl Load {
     /// Opens the connections; each has echoed one message when this returns.
     pub(crate) fn connect(
-        server: SocketAddr,
+        server: &SockAddr,
         connections: usize,
         message: usize,
         wait: Wait,
@@ -91,7 +91,7 @@ impl Load {
         Ok(load)
     }
 
-    fn open(&mut self, server: SocketAddr) -> io::Result<()> {
+    fn open(&mut self, server: &SockAddr) -> io::Result<()> {
         let tag = self.connections.len() as u32;
         let socket = connected(server, tag)?;
         self.ring.receive_all(socket.as_fd(), tag)?;
@@ -232,16 +232,21 @@ fn failure(tag: u32, what: impl std::fmt::Display) -> io::Error {
     io::Error::other(format!("connection {tag} of the load: {what}"))
 }
 
-/// A connection from an address of its own, that resets when it is closed: nothing is left in
-/// TIME_WAIT, and ports do not run short.
-pub(crate) fn connected(server: SocketAddr, tag: u32) -> io::Result<Socket> {
+/// A connection. One of TCP is from an address of its own and resets when it is closed: nothing is
+/// left in TIME_WAIT, and ports do not run short.
+pub(crate) fn connected(server: &SockAddr, tag: u32) -> io::Result<Socket> {
+    if server.is_unix() {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.connect(server)?;
+        return Ok(socket);
+    }
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_linger(Some(Duration::ZERO))?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_congestion(CONGESTION)?;
     sys::bind_address_only(socket.as_fd())?;
     socket.bind(&SocketAddr::from((source(tag), 0)).into())?;
-    socket.connect(&server.into())?;
+    socket.connect(server)?;
     Ok(socket)
 }
 
@@ -259,7 +264,7 @@ mod tests {
     use super::*;
 
     /// Serves connections one after the other, each on a thread, after `change` had its way.
-    fn server(change: fn(&mut Vec<u8>)) -> SocketAddr {
+    fn server(change: fn(&mut Vec<u8>)) -> SockAddr {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         thread::spawn(move || {
@@ -278,13 +283,13 @@ mod tests {
                 });
             }
         });
-        address
+        address.into()
     }
 
     #[test]
     fn an_honest_server_answers_every_request() {
         let mut load =
-            Load::connect(server(|_| ()), 3, 10_000, Wait::Sleep).expect("each echoes once");
+            Load::connect(&server(|_| ()), 3, 10_000, Wait::Sleep).expect("each echoes once");
         let window = load.run_exactly(100).expect("all are answered");
         assert_eq!(window.requests, 100);
         assert!(window.latency_us(0.5) > 0.0);
@@ -293,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_load_that_spins_gets_answers_too() {
-        let mut load = Load::connect(server(|_| ()), 1, 64, Wait::Spin).expect("it echoes once");
+        let mut load = Load::connect(&server(|_| ()), 1, 64, Wait::Spin).expect("it echoes once");
         let window = load.run(Duration::from_millis(50)).expect("it is answered");
         assert!(window.requests > 0);
         load.close().expect("nothing is left");
@@ -301,14 +306,14 @@ mod tests {
 
     #[test]
     fn a_server_that_changes_a_byte_is_found_out() {
-        let outcome = Load::connect(server(|answer| answer[7] ^= 1), 1, 64, Wait::Sleep);
+        let outcome = Load::connect(&server(|answer| answer[7] ^= 1), 1, 64, Wait::Sleep);
         let error = outcome.map(drop).expect_err("the first answer is wrong");
         assert!(error.to_string().contains("not what was sent"), "{error}");
     }
 
     #[test]
     fn a_server_that_says_too_much_is_found_out() {
-        let outcome = Load::connect(server(|answer| answer.push(0)), 1, 64, Wait::Sleep);
+        let outcome = Load::connect(&server(|answer| answer.push(0)), 1, 64, Wait::Sleep);
         let error = outcome.map(drop).expect_err("the first answer is too long");
         assert!(error.to_string().contains("not what was sent"), "{error}");
     }

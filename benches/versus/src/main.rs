@@ -93,11 +93,14 @@ fn list() {
     );
     let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
     println!("columns:   {}", names.join(" "));
-    println!(
-        "cells:     {}",
-        cells::CELLS.map(|cell| cell.to_string()).join(" ")
-    );
+    println!("cells of echo: {}", listed(&cells::ECHO));
+    println!("cells of unix: {}", listed(&cells::UNIX));
     println!("rows of exec: {}", exec::ROWS.join(" "));
+}
+
+fn listed(cells: &[cells::Cell]) -> String {
+    let texts: Vec<_> = cells.iter().map(ToString::to_string).collect();
+    texts.join(" ")
 }
 
 fn run(arguments: &Arguments) -> io::Result<ExitCode> {

@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -46,12 +47,17 @@ pub(crate) fn serve(listener: TcpListener, _: &ServeOptions) -> io::Result<()> {
     run(&listener, false)
 }
 
+/// The same on a Unix socket: the ring does not know them apart.
+pub(crate) fn serve_unix(listener: UnixListener, _: &ServeOptions) -> io::Result<()> {
+    run(&listener, false)
+}
+
 /// Serves and looks at the completion queue for a while before it sleeps.
 pub(crate) fn serve_spinning(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
     run(&listener, !options.no_spin)
 }
 
-fn run(listener: &TcpListener, spin: bool) -> io::Result<()> {
+fn run(listener: &impl AsRawFd, spin: bool) -> io::Result<()> {
     let mut ring = build()?;
     let (mut submitter, queue, mut completions) = ring.split();
     submitter.register_ring_fd()?;

@@ -56,7 +56,7 @@ const ACCEPT_CALLS: &str = "system calls of the server per connection";
 const EXEC_TIME: &str = "ns per operation, of CPU for timer_fire (× the best peer)";
 const INSTRUCTIONS: &str = "user-space instructions per echo request";
 
-const FIGURES: [Figure; 13] = [
+const FIGURES: [Figure; 18] = [
     figure("echo", ECHO_CPU, Style::ToBase, 0, |r| r.cpu_ns),
     figure("echo", "requests per second", Style::ToBase, 0, |r| {
         r.requests_per_s
@@ -80,6 +80,13 @@ const FIGURES: [Figure; 13] = [
     figure("accept", ACCEPT_CALLS, Style::Plain, 2, |r| {
         r.syscalls_per_op
     }),
+    figure("unix", ECHO_CPU, Style::ToBase, 0, |r| r.cpu_ns),
+    figure("unix", "requests per second", Style::ToBase, 0, |r| {
+        r.requests_per_s
+    }),
+    figure("unix", "p50, µs", Style::ToBase, 1, |r| r.p50_us),
+    figure("unix", "p99, µs", Style::ToBase, 1, |r| r.p99_us),
+    figure("unix", ECHO_CALLS, Style::Plain, 3, |r| r.syscalls_per_op),
     figure("exec", EXEC_TIME, Style::ToLowest, 1, |r| r.ns_per_op),
     figure("instructions", INSTRUCTIONS, Style::Plain, 0, |r| {
         r.instructions_per_op

@@ -5,13 +5,14 @@
 //! Accepted sockets inherit TCP_NODELAY and the congestion control from it.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
-use std::process::{Child, Command, ExitStatus};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{OwnedFd, RawFd};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use clap::Args;
-use socket2::{Domain, Protocol, Socket, Type};
+use clap::{Args, ValueEnum};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tempfile::TempDir;
 
 use crate::columns::Column;
 use crate::load::CONGESTION;
@@ -19,9 +20,34 @@ use crate::sys::{self, CpuClock};
 
 const BACKLOG: i32 = 4096;
 
+/// What a server does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
+pub(crate) enum Service {
+    /// Echoes on TCP connections
+    #[default]
+    Echo,
+    /// Echoes on connections of a Unix socket
+    Unix,
+}
+
+impl Service {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Unix => "unix",
+        }
+    }
+}
+
 /// What a server is told.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServeOptions {
+    /// What it does
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) service: Service,
+    /// Open descriptors of the sockets that it works on, where it does not listen
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) sockets: Vec<RawFd>,
     /// Bytes of the buffer that a connection reads into, where the column has one
     #[arg(long, default_value_t = 4096)]
     pub(crate) buffer: usize,
@@ -40,6 +66,8 @@ impl ServeOptions {
     /// For messages of this many bytes: a read takes a whole one.
     pub(crate) fn for_messages(bytes: usize, real_time: bool) -> Self {
         Self {
+            service: Service::Echo,
+            sockets: Vec::new(),
             buffer: bytes.max(4096),
             no_spin: false,
             exit_after: None,
@@ -49,6 +77,14 @@ impl ServeOptions {
 
     fn arguments(&self) -> Vec<String> {
         let mut list = vec!["--buffer".into(), self.buffer.to_string()];
+        // Not said where it is the default: so a build that knows no other can be measured too.
+        if self.service != Service::default() {
+            list.extend(["--service".into(), self.service.name().into()]);
+        }
+        if !self.sockets.is_empty() {
+            let numbers: Vec<_> = self.sockets.iter().map(RawFd::to_string).collect();
+            list.extend(["--sockets".into(), numbers.join(",")]);
+        }
         if self.no_spin {
             list.push("--no-spin".into());
         }
@@ -65,11 +101,18 @@ impl ServeOptions {
 /// A running server; killed when dropped.
 pub(crate) struct Server {
     child: Child,
-    address: SocketAddr,
     clock: CpuClock,
 }
 
-impl Server {
+/// A server that listens.
+pub(crate) struct Listening {
+    pub(crate) server: Server,
+    pub(crate) address: SockAddr,
+    /// Where a Unix socket has its name; removed with it.
+    _folder: Option<TempDir>,
+}
+
+impl Listening {
     pub(crate) fn start(column: &Column, options: &ServeOptions) -> io::Result<Self> {
         Self::start_under(&[], column, options)
     }
@@ -80,7 +123,29 @@ impl Server {
         column: &Column,
         options: &ServeOptions,
     ) -> io::Result<Self> {
-        let (listener, address) = listen()?;
+        let (socket, folder) = match options.service {
+            Service::Unix => {
+                let (socket, folder) = listen_unix()?;
+                (socket, Some(folder))
+            }
+            Service::Echo => (listen_tcp()?, None),
+        };
+        let address = socket.local_addr()?;
+        Ok(Self {
+            server: Server::start(wrapper, column, options, OwnedFd::from(socket).into())?,
+            address,
+            _folder: folder,
+        })
+    }
+}
+
+impl Server {
+    fn start(
+        wrapper: &[String],
+        column: &Column,
+        options: &ServeOptions,
+        input: Stdio,
+    ) -> io::Result<Self> {
         let (own, name) = column.program()?;
         let mut command = match wrapper {
             [] => Command::new(own),
@@ -91,17 +156,9 @@ impl Server {
             }
         };
         command.args(["serve", name]).args(options.arguments());
-        let child = command.stdin(OwnedFd::from(listener)).spawn()?;
+        let child = command.stdin(input).spawn()?;
         let clock = CpuClock::of(child.id())?;
-        Ok(Self {
-            child,
-            address,
-            clock,
-        })
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        Ok(Self { child, clock })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -126,15 +183,21 @@ impl Drop for Server {
     }
 }
 
-fn listen() -> io::Result<(TcpListener, SocketAddr)> {
+fn listen_tcp() -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_congestion(CONGESTION)?;
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
     socket.listen(BACKLOG)?;
-    let listener = TcpListener::from(socket);
-    let address = listener.local_addr()?;
-    Ok((listener, address))
+    Ok(socket)
+}
+
+fn listen_unix() -> io::Result<(Socket, TempDir)> {
+    let folder = tempfile::tempdir()?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(folder.path().join("echo"))?)?;
+    socket.listen(BACKLOG)?;
+    Ok((socket, folder))
 }
 
 static ECHOES_LEFT: AtomicU64 = AtomicU64::new(u64::MAX);
@@ -170,5 +233,12 @@ pub(crate) fn serve(column: &Column, options: &ServeOptions) -> io::Result<()> {
     if let Some(echoes) = options.exit_after {
         ECHOES_LEFT.store(echoes, Ordering::Relaxed);
     }
-    (column.serve)(sys::inherited_listener()?, options)
+    let unable = || io::Error::from(io::ErrorKind::Unsupported);
+    match options.service {
+        Service::Echo => (column.serve)(sys::inherited_socket()?.into(), options),
+        Service::Unix => {
+            let serve = column.unix.ok_or_else(unable)?;
+            serve(sys::inherited_socket()?.into(), options)
+        }
+    }
 }

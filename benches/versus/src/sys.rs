@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::{self, Read};
 use std::mem;
-use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 /// Where every server and every executor benchmark runs.
@@ -215,8 +214,8 @@ fn open_counter(event: u64, thread: libc::pid_t) -> io::Result<fs::File> {
 }
 
 /// The listening socket that the parent gave this process as its standard input.
-pub(crate) fn inherited_listener() -> io::Result<TcpListener> {
-    Ok(TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?))
+pub(crate) fn inherited_socket() -> io::Result<OwnedFd> {
+    io::stdin().as_fd().try_clone_to_owned()
 }
 
 /// Lets `bind` to port 0 choose the address alone; `connect` then chooses the port.

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use compio::BufResult;
 use compio::driver::ProactorBuilder;
-use compio::io::{AsyncRead, AsyncWriteExt};
-use compio::net::TcpStream;
+use compio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use compio::runtime::{JoinHandle, Runtime, RuntimeBuilder};
 
 use crate::coordination::coordination;
@@ -26,7 +26,18 @@ pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result
     })
 }
 
-async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
+pub(crate) fn serve_unix(listener: UnixListener, options: &ServeOptions) -> io::Result<()> {
+    let buffer = options.buffer;
+    runtime()?.block_on(async move {
+        let listener = compio::net::UnixListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            compio::runtime::spawn(echo(stream, buffer)).detach();
+        }
+    })
+}
+
+async fn echo(mut stream: impl AsyncRead + AsyncWrite, buffer: usize) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(buffer);
     loop {
         // It would stay as long as the longest read so far, and be written back that long.

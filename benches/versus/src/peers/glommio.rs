@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use glommio::net::TcpStream;
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use glommio::net::UnixStream;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
 use crate::coordination::coordination;
@@ -25,7 +26,21 @@ pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result
     })
 }
 
-async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
+/// Its own listener only binds: this one is accepted from on its blocking thread, which sleeps there.
+pub(crate) fn serve_unix(listener: UnixListener, options: &ServeOptions) -> io::Result<()> {
+    let buffer = options.buffer;
+    executor()?.run(async move {
+        loop {
+            let listener = listener.try_clone()?;
+            let accepting = glommio::executor().spawn_blocking(move || listener.accept());
+            let (stream, _) = accepting.await?;
+            let stream: UnixStream = sys::adopt(stream.into());
+            glommio::spawn_local(echo(stream, buffer)).detach();
+        }
+    })
+}
+
+async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin, buffer: usize) -> io::Result<()> {
     let mut buffer = vec![0; buffer];
     loop {
         let length = stream.read(&mut buffer).await?;

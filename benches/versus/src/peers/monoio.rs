@@ -2,10 +2,10 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
-use monoio::net::TcpStream;
+use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 
@@ -25,7 +25,18 @@ pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result
     })
 }
 
-async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
+pub(crate) fn serve_unix(listener: UnixListener, options: &ServeOptions) -> io::Result<()> {
+    let buffer = options.buffer;
+    runtime()?.block_on(async move {
+        let listener = monoio::net::UnixListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            monoio::spawn(echo(stream, buffer));
+        }
+    })
+}
+
+async fn echo(mut stream: impl AsyncReadRent + AsyncWriteRent, buffer: usize) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(buffer);
     loop {
         let read;

@@ -2,10 +2,10 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::coordination::coordination;
@@ -24,7 +24,19 @@ pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result
     })
 }
 
-async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
+pub(crate) fn serve_unix(listener: UnixListener, options: &ServeOptions) -> io::Result<()> {
+    let buffer = options.buffer;
+    listener.set_nonblocking(true)?;
+    runtime()?.block_on(async move {
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            tokio::spawn(echo(stream, buffer));
+        }
+    })
+}
+
+async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin, buffer: usize) -> io::Result<()> {
     let mut buffer = vec![0; buffer];
     loop {
         let length = stream.read(&mut buffer).await?;

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use tokio_uring::buf::BoundedBuf;
-use tokio_uring::net::TcpStream;
+use tokio_uring::net::{TcpStream, UnixStream};
 
 use crate::coordination::coordination;
 use crate::exec::{BATCH, Executor};
@@ -23,21 +24,44 @@ pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result
     })
 }
 
-async fn echo(stream: TcpStream, buffer: usize) -> io::Result<()> {
-    let mut buffer = vec![0; buffer];
-    loop {
-        let read;
-        (read, buffer) = stream.read(buffer).await;
-        let length = read?;
-        if length == 0 {
-            return Ok(());
+/// Its own listener only binds: this one is tokio's, under which it runs.
+pub(crate) fn serve_unix(listener: UnixListener, options: &ServeOptions) -> io::Result<()> {
+    let buffer = options.buffer;
+    listener.set_nonblocking(true)?;
+    builder().start(async move {
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        loop {
+            let stream = listener.accept().await?.0.into_std()?;
+            // Its ring would give up where it has to wait.
+            stream.set_nonblocking(false)?;
+            tokio_uring::spawn(echo_unix(UnixStream::from_std(stream), buffer));
         }
-        let (written, slice) = stream.write_all(buffer.slice(..length)).await;
-        written?;
-        buffer = slice.into_inner();
-        echoed();
-    }
+    })
 }
+
+/// There is no trait that both kinds of stream have.
+macro_rules! echo {
+    ($name:ident, $stream:ty) => {
+        async fn $name(stream: $stream, buffer: usize) -> io::Result<()> {
+            let mut buffer = vec![0; buffer];
+            loop {
+                let read;
+                (read, buffer) = stream.read(buffer).await;
+                let length = read?;
+                if length == 0 {
+                    return Ok(());
+                }
+                let (written, slice) = stream.write_all(buffer.slice(..length)).await;
+                written?;
+                buffer = slice.into_inner();
+                echoed();
+            }
+        }
+    };
+}
+
+echo!(echo, TcpStream);
+echo!(echo_unix, UnixStream);
 
 fn builder() -> tokio_uring::Builder {
     let mut ring = tokio_uring::uring_builder();

@@ -7,7 +7,7 @@ use crate::churn::{Churn, MESSAGE, OPEN};
 use crate::cli::Plan;
 use crate::columns::Column;
 use crate::record::Record;
-use crate::server::{ServeOptions, Server};
+use crate::server::{Listening, ServeOptions};
 use crate::workloads::{Progress, ROUNDS, RealTime, interleave, measured, syscalls_per};
 
 const WARM_UP: Duration = Duration::from_millis(200);
@@ -37,13 +37,13 @@ pub(super) fn run(plan: &Plan, progress: &mut Progress) -> Vec<Record> {
 
 fn measure(column: &'static Column, plan: &Plan) -> io::Result<Record> {
     let options = ServeOptions::for_messages(MESSAGE, plan.real_time);
-    let server = Server::start(column, &options)?;
-    let mut churn = Churn::new(server.address())?;
+    let listening = Listening::start(column, &options)?;
+    let mut churn = Churn::new(listening.address.clone())?;
 
     let real_time = RealTime::enter(plan.real_time)?;
     churn.run(WARM_UP.min(plan.window))?;
-    let measured = measured(&server, || churn.run(plan.window))?;
-    let syscalls = syscalls_per(&server, || Ok(churn.run(SYSCALLS)?.1))?;
+    let measured = measured(&listening.server, || churn.run(plan.window))?;
+    let syscalls = syscalls_per(&listening.server, || Ok(churn.run(SYSCALLS)?.1))?;
     drop(real_time);
     churn.close()?;
 

@@ -8,7 +8,7 @@ use crate::client::Wait;
 use crate::columns::Column;
 use crate::load::Load;
 use crate::record::Record;
-use crate::server::{ServeOptions, Server};
+use crate::server::{Listening, ServeOptions, Server};
 use crate::sys;
 use crate::workloads::{Progress, ROUNDS, RealTime, interleave, measured};
 
@@ -42,19 +42,20 @@ pub(super) fn run(plan: &Plan, progress: &mut Progress) -> Vec<Record> {
 
 fn measure(column: &'static Column, plan: &Plan, round: u32) -> io::Result<(Vec<Record>, String)> {
     let options = ServeOptions::for_messages(MESSAGE, plan.real_time);
-    let server = Server::start(column, &options)?;
-    let connect = |count| Load::connect(server.address(), count, MESSAGE, Wait::Sleep);
+    let listening = Listening::start(column, &options)?;
+    let connect = |count| Load::connect(&listening.address, count, MESSAGE, Wait::Sleep);
     // One that has echoed says that the server is up and its runtime is built.
     let first = connect(1)?;
-    let before = resident_bytes(server.pid())?;
+    let before = resident_bytes(listening.server.pid())?;
     let idle = connect(IDLE)?;
-    let per_connection = (resident_bytes(server.pid())? as f64 - before as f64) / IDLE as f64;
+    let per_connection =
+        (resident_bytes(listening.server.pid())? as f64 - before as f64) / IDLE as f64;
 
     let mut active = connect(ACTIVE)?;
-    let beside = rate(&server, &mut active, plan)?;
+    let beside = rate(&listening.server, &mut active, plan)?;
     idle.close()?;
     std::thread::sleep(SETTLE);
-    let without = rate(&server, &mut active, plan)?;
+    let without = rate(&listening.server, &mut active, plan)?;
     active.close()?;
     first.close()?;
 

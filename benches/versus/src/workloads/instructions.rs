@@ -10,7 +10,7 @@ use crate::client::Wait;
 use crate::columns::Column;
 use crate::load::Load;
 use crate::record::Record;
-use crate::server::{ServeOptions, Server};
+use crate::server::{Listening, ServeOptions};
 use crate::workloads::{Progress, interleave};
 
 const CONNECTIONS: usize = 64;
@@ -56,12 +56,12 @@ fn count(column: &'static Column, requests: u64) -> io::Result<u64> {
         exit_after: Some(requests),
         ..ServeOptions::for_messages(MESSAGE, false)
     };
-    let mut server = Server::start_under(&valgrind, column, &options)
+    let mut listening = Listening::start_under(&valgrind, column, &options)
         .map_err(|error| io::Error::new(error.kind(), format!("cannot start valgrind: {error}")))?;
-    let mut load = Load::connect(server.address(), CONNECTIONS, MESSAGE, Wait::Sleep)?;
+    let mut load = Load::connect(&listening.address, CONNECTIONS, MESSAGE, Wait::Sleep)?;
     // Each connection has echoed once.
     load.run_exactly(requests - CONNECTIONS as u64)?;
-    let status = server.wait()?;
+    let status = listening.server.wait()?;
     if !status.success() {
         return Err(io::Error::other(format!("valgrind: {status}")));
     }

@@ -26,6 +26,7 @@ const ROUNDS: u32 = 5;
 pub(crate) fn run(workload: Workload, plan: &Plan, progress: &mut Progress) -> Vec<Record> {
     match workload {
         Workload::Echo => echo::run(plan, progress),
+        Workload::Unix => echo::run_unix(plan, progress),
         Workload::Idle => idle::run(plan, progress),
         Workload::Accept => accept::run(plan, progress),
         Workload::Exec => exec::run(plan, progress),
