@@ -95,6 +95,8 @@ pub(crate) enum Workload {
     Accept,
     /// A request and its answer on a Unix socket
     Unix,
+    /// A heartbeat beside 64 streams and 1,000 tasks that are always ready
+    Fairness,
     /// Yields, spawns and timers, without I/O
     Exec,
     /// User-space instructions of a request, under callgrind
@@ -104,11 +106,12 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const EACH: [Self; 6] = [
+    pub(crate) const EACH: [Self; 7] = [
         Self::Echo,
         Self::Idle,
         Self::Accept,
         Self::Unix,
+        Self::Fairness,
         Self::Exec,
         Self::Instructions,
     ];
@@ -119,6 +122,7 @@ impl Workload {
             Self::Idle => "idle",
             Self::Accept => "accept",
             Self::Unix => "unix",
+            Self::Fairness => "fairness",
             Self::Exec => "exec",
             Self::Instructions => "instructions",
             Self::All => "all",

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 
 use crate::corering;
 use crate::exec::{self, Executor};
+use crate::fairness;
 use crate::peers::{compio, glommio, monoio, tokio, tokio_uring};
 use crate::raw;
 use crate::server::ServeOptions;
@@ -38,6 +39,8 @@ pub(crate) struct Column {
     pub(crate) serve: ServeTcp,
     /// The same on a Unix socket.
     pub(crate) unix: Option<ServeUnix>,
+    /// Echoes on TCP beside ready tasks and a heartbeat; `None` where `exec` is.
+    pub(crate) fairness: Option<ServeTcp>,
     /// Measures a row of `exec`; `None` of a column without tasks, or with another's.
     pub(crate) exec: Option<fn(&str) -> io::Result<f64>>,
     /// The column that it is in the program of `--before`, if that is what it measures.
@@ -67,6 +70,7 @@ impl Column {
             by_default: true,
             serve,
             unix: None,
+            fairness: None,
             exec: None,
             before: None,
         }
@@ -99,6 +103,7 @@ impl Column {
 
     const fn with_executor<E: Executor>(mut self) -> Self {
         self.exec = Some(exec::measure::<E>);
+        self.fairness = Some(fairness::serve::<E>);
         self
     }
 

@@ -10,8 +10,9 @@ use corering::Runtime;
 use corering::net::{TcpStream, UnixStream};
 use corering::runtime::{Builder, Spin};
 
-use crate::coordination::coordination;
+use crate::coordination::{coordination, ended};
 use crate::exec::{BATCH, Executor};
+use crate::fairness::{self, Heart};
 use crate::server::{ServeOptions, echoed};
 
 pub(crate) fn serve_recv(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
@@ -33,16 +34,21 @@ pub(crate) fn serve_unix_read(listener: UnixListener, options: &ServeOptions) ->
 fn serve<F: Future<Output = io::Result<()>> + 'static>(
     listener: TcpListener,
     options: &ServeOptions,
-    echo: impl Fn(TcpStream, usize) -> F + 'static,
+    echo: impl Fn(TcpStream, usize) -> F,
 ) -> io::Result<()> {
-    let buffer = options.buffer;
-    runtime(options)?.block_on(async move {
-        let listener = corering::net::TcpListener::from_std(listener)?;
-        loop {
-            let (stream, _) = listener.accept().await?;
-            corering::spawn(echo(stream, buffer));
-        }
-    })
+    runtime(options)?.block_on(accept(listener, options.buffer, echo))
+}
+
+async fn accept<F: Future<Output = io::Result<()>> + 'static>(
+    listener: TcpListener,
+    buffer: usize,
+    echo: impl Fn(TcpStream, usize) -> F,
+) -> io::Result<()> {
+    let listener = corering::net::TcpListener::from_std(listener)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        corering::spawn(echo(stream, buffer));
+    }
 }
 
 fn serve_unix<F: Future<Output = io::Result<()>> + 'static>(
@@ -134,6 +140,18 @@ impl Executor for Corering {
     }
 
     coordination!(corering::spawn, corering::task::yield_now, own);
+
+    fn spawn_ready() -> impl Future<Output = ()> {
+        ended(corering::spawn(fairness::ready(corering::task::yield_now)))
+    }
+
+    fn spawn_heart(heart: Heart) -> impl Future<Output = ()> {
+        ended(corering::spawn(heart.beat(corering::time::sleep)))
+    }
+
+    fn accept(listener: TcpListener, buffer: usize) -> impl Future<Output = io::Result<()>> {
+        accept(listener, buffer, |stream, _| echo_leases(stream))
+    }
 
     fn sleep(time: Duration) -> impl Future<Output = ()> {
         corering::time::sleep(time)

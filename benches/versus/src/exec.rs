@@ -6,11 +6,13 @@
 //! `block_on` future is woken by other means than a task in some runtimes.
 
 use std::io;
+use std::net::TcpListener;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::coordination::CONTENDERS;
+use crate::fairness::Heart;
 use crate::sys::CpuClock;
 
 /// One executor, as far as the rows need it.
@@ -41,6 +43,15 @@ pub(crate) trait Executor {
 
     /// Two tasks that notify each other so many times.
     fn spawn_notifications(times: u32) -> impl Future<Output = ()>;
+
+    /// A task that yields for ever: [`fairness::ready`](crate::fairness::ready).
+    fn spawn_ready() -> impl Future<Output = ()>;
+
+    /// A task for a heartbeat.
+    fn spawn_heart(heart: Heart) -> impl Future<Output = ()>;
+
+    /// Accepts connections and echoes on each in a task of its own.
+    fn accept(listener: TcpListener, buffer: usize) -> impl Future<Output = io::Result<()>>;
 
     /// A timer without a task.
     fn sleep(time: Duration) -> impl Future<Output = ()>;

@@ -1,9 +1,9 @@
 //! The echo load: connections that each keep one request in flight, on one thread.
 
-use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+use std::{io, iter};
 
 use hdrhistogram::Histogram;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -54,8 +54,51 @@ pub(crate) struct Load {
 
 struct Connection {
     socket: Socket,
-    cursor: Cursor,
+    /// The newest request.
+    asked: Cursor,
+    /// The one that is being answered: the same, unless several are on the way.
+    answered: Cursor,
+    /// Requests that are not answered.
+    outstanding: u32,
+    /// When the newest was sent.
     sent: Instant,
+}
+
+impl Connection {
+    fn new(socket: Socket, tag: u32, message: usize) -> Self {
+        let mut answered = Cursor::new(tag);
+        answered.next(message);
+        Self {
+            socket,
+            asked: Cursor::new(tag),
+            answered,
+            outstanding: 0,
+            sent: Instant::now(),
+        }
+    }
+
+    fn ask(&mut self, message: usize, now: Instant) -> &'static [u8] {
+        self.outstanding += 1;
+        self.sent = now;
+        self.asked.next(message)
+    }
+
+    /// How many answers are complete with these bytes; `None` if they are not what has to come.
+    fn take(&mut self, mut bytes: &[u8], message: usize) -> Option<u32> {
+        let mut complete = 0;
+        while !bytes.is_empty() {
+            let piece = bytes.split_off(..bytes.len().min(self.answered.left(message)))?;
+            if self.outstanding == 0 || !self.answered.accepts(piece, message) {
+                return None;
+            }
+            if self.answered.left(message) == 0 {
+                self.answered.next(message);
+                self.outstanding -= 1;
+                complete += 1;
+            }
+        }
+        Some(complete)
+    }
 }
 
 impl Load {
@@ -91,6 +134,24 @@ impl Load {
         Ok(load)
     }
 
+    /// Opens connections that each keep `depth` requests on the way. Each echoes one at first.
+    pub(crate) fn streams(
+        server: &SockAddr,
+        connections: usize,
+        message: usize,
+        depth: usize,
+    ) -> io::Result<Self> {
+        let mut load = Self::connect(server, connections, message, Wait::Sleep)?;
+        for (tag, connection) in (0..).zip(&load.connections) {
+            // A send that had to wait for room could be overtaken by the next.
+            connection
+                .socket
+                .set_send_buffer_size(2 * depth * message)?;
+            load.idle.extend(iter::repeat_n(tag, depth - 1));
+        }
+        Ok(load)
+    }
+
     fn open(&mut self, server: &SockAddr) -> io::Result<()> {
         let tag = self.connections.len() as u32;
         let socket = connected(server, tag)?;
@@ -98,11 +159,8 @@ impl Load {
         // The newest is idle, and the last to get into the queue is the first to send: so that
         // each connection echoes once while they are opened.
         self.idle.push(tag);
-        self.connections.push(Connection {
-            socket,
-            cursor: Cursor::new(tag),
-            sent: self.since,
-        });
+        self.connections
+            .push(Connection::new(socket, tag, self.message));
         Ok(())
     }
 
@@ -161,8 +219,7 @@ impl Load {
             let Some(tag) = self.idle.pop() else { break };
             self.left -= 1;
             let connection = &mut self.connections[tag as usize];
-            let request = connection.cursor.next(self.message);
-            connection.sent = now;
+            let request = connection.ask(self.message, now);
             self.ring.send(connection.socket.as_fd(), request, tag)?;
         }
         Ok(())
@@ -187,14 +244,14 @@ impl Load {
             }
             Event::Received { tag, bytes, armed } => {
                 let connection = &mut connections[tag as usize];
-                if !connection.cursor.accepts(bytes, *message) {
+                let Some(complete) = connection.take(bytes, *message) else {
                     outcome = Err(failure(tag, "the answer is not what was sent"));
                     return;
-                }
+                };
                 if !armed {
                     disarmed.push(tag);
                 }
-                if connection.cursor.is_complete(*message) {
+                for _ in 0..complete {
                     *completed += 1;
                     idle.push(tag);
                     if connection.sent >= *since {

@@ -29,6 +29,7 @@ mod columns;
 mod coordination;
 mod corering;
 mod exec;
+mod fairness;
 mod host;
 mod load;
 mod pattern;

@@ -62,6 +62,11 @@ impl Cursor {
         piece == expected
     }
 
+    /// Bytes of an answer of `length` that have not come.
+    pub(crate) fn left(&self, length: usize) -> usize {
+        length - self.received as usize
+    }
+
     /// Whether all of an answer of `length` bytes has come.
     pub(crate) fn is_complete(&self, length: usize) -> bool {
         self.received as usize == length

@@ -24,10 +24,16 @@ pub(crate) struct Record {
     /// CPU time of the server process for one request; of `accept`: for one connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_ns: Option<f64>,
+    /// Of `fairness`: how late a heartbeat was; so are the two that follow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) p50_us: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) p99_us: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_us: Option<f64>,
+    /// Of the tasks of `fairness` that are always ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) yields_per_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) syscalls_per_op: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]

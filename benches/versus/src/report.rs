@@ -53,10 +53,14 @@ const IDLE_CPU: &str = "64 active connections, server CPU, ns per request";
 const ACCEPT_RATE: &str = "connections per second (× the best peer)";
 const ACCEPT_CPU: &str = "server CPU, ns per connection (× the best peer)";
 const ACCEPT_CALLS: &str = "system calls of the server per connection";
+const LATE_HALF: &str = "lateness of a heartbeat, p50, µs";
+const LATE_MOST: &str = "lateness of a heartbeat, p99, µs";
+const LATE_MAX: &str = "lateness of a heartbeat, longest, µs";
+const READY_YIELDS: &str = "yields per second of the ready tasks together";
 const EXEC_TIME: &str = "ns per operation, of CPU for timer_fire (× the best peer)";
 const INSTRUCTIONS: &str = "user-space instructions per echo request";
 
-const FIGURES: [Figure; 18] = [
+const FIGURES: [Figure; 23] = [
     figure("echo", ECHO_CPU, Style::ToBase, 0, |r| r.cpu_ns),
     figure("echo", "requests per second", Style::ToBase, 0, |r| {
         r.requests_per_s
@@ -87,6 +91,15 @@ const FIGURES: [Figure; 18] = [
     figure("unix", "p50, µs", Style::ToBase, 1, |r| r.p50_us),
     figure("unix", "p99, µs", Style::ToBase, 1, |r| r.p99_us),
     figure("unix", ECHO_CALLS, Style::Plain, 3, |r| r.syscalls_per_op),
+    figure("fairness", LATE_HALF, Style::Plain, 0, |r| r.p50_us),
+    figure("fairness", LATE_MOST, Style::Plain, 0, |r| r.p99_us),
+    figure("fairness", LATE_MAX, Style::Plain, 0, |r| r.max_us),
+    figure("fairness", "echoes per second", Style::Plain, 0, |r| {
+        r.requests_per_s
+    }),
+    figure("fairness", READY_YIELDS, Style::Plain, 0, |r| {
+        r.yields_per_s
+    }),
     figure("exec", EXEC_TIME, Style::ToLowest, 1, |r| r.ns_per_op),
     figure("instructions", INSTRUCTIONS, Style::Plain, 0, |r| {
         r.instructions_per_op

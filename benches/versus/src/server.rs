@@ -7,7 +7,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{OwnedFd, RawFd};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::{Args, ValueEnum};
@@ -28,6 +28,8 @@ pub(crate) enum Service {
     Echo,
     /// Echoes on connections of a Unix socket
     Unix,
+    /// Echoes on TCP connections beside tasks that are always ready, and says how late a heartbeat is
+    Fairness,
 }
 
 impl Service {
@@ -35,6 +37,7 @@ impl Service {
         match self {
             Self::Echo => "echo",
             Self::Unix => "unix",
+            Self::Fairness => "fairness",
         }
     }
 }
@@ -54,6 +57,9 @@ pub(crate) struct ServeOptions {
     /// Sleep as soon as there is nothing to do, even if the column's default is to spin first
     #[arg(long)]
     pub(crate) no_spin: bool,
+    /// Heartbeats of fairness
+    #[arg(long, default_value_t = 0)]
+    pub(crate) beats: u32,
     /// Exit after this many echoes
     #[arg(long)]
     pub(crate) exit_after: Option<u64>,
@@ -70,6 +76,7 @@ impl ServeOptions {
             sockets: Vec::new(),
             buffer: bytes.max(4096),
             no_spin: false,
+            beats: 0,
             exit_after: None,
             real_time,
         }
@@ -87,6 +94,9 @@ impl ServeOptions {
         }
         if self.no_spin {
             list.push("--no-spin".into());
+        }
+        if self.beats > 0 {
+            list.extend(["--beats".into(), self.beats.to_string()]);
         }
         if let Some(echoes) = self.exit_after {
             list.extend(["--exit-after".into(), echoes.to_string()]);
@@ -128,7 +138,7 @@ impl Listening {
                 let (socket, folder) = listen_unix()?;
                 (socket, Some(folder))
             }
-            Service::Echo => (listen_tcp()?, None),
+            Service::Echo | Service::Fairness => (listen_tcp()?, None),
         };
         let address = socket.local_addr()?;
         Ok(Self {
@@ -156,6 +166,9 @@ impl Server {
             }
         };
         command.args(["serve", name]).args(options.arguments());
+        if options.service == Service::Fairness {
+            command.stdout(Stdio::piped());
+        }
         let child = command.stdin(input).spawn()?;
         let clock = CpuClock::of(child.id())?;
         Ok(Self { child, clock })
@@ -168,6 +181,11 @@ impl Server {
     /// CPU time of the process so far.
     pub(crate) fn cpu_ns(&self) -> io::Result<u64> {
         self.clock.now_ns()
+    }
+
+    /// What it says, if it is one that says something.
+    pub(crate) fn output(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
     }
 
     pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
@@ -214,6 +232,11 @@ pub(crate) fn echoed() {
     }
 }
 
+/// Echoes so far, where no number of them was asked for.
+pub(crate) fn echoes() -> u64 {
+    u64::MAX - ECHOES_LEFT.load(Ordering::Relaxed)
+}
+
 #[cold]
 fn exit() -> ! {
     std::process::exit(0)
@@ -227,7 +250,8 @@ fn exit() -> ! {
 pub(crate) fn serve(column: &Column, options: &ServeOptions) -> io::Result<()> {
     sys::die_with_parent()?;
     sys::pin(sys::SERVER_CPU)?;
-    if options.real_time {
+    // A heartbeat takes care of that itself.
+    if options.real_time && options.service != Service::Fairness {
         sys::real_time()?;
     }
     if let Some(echoes) = options.exit_after {
@@ -238,6 +262,10 @@ pub(crate) fn serve(column: &Column, options: &ServeOptions) -> io::Result<()> {
         Service::Echo => (column.serve)(sys::inherited_socket()?.into(), options),
         Service::Unix => {
             let serve = column.unix.ok_or_else(unable)?;
+            serve(sys::inherited_socket()?.into(), options)
+        }
+        Service::Fairness => {
+            let serve = column.fairness.ok_or_else(unable)?;
             serve(sys::inherited_socket()?.into(), options)
         }
     }

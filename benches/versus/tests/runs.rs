@@ -57,6 +57,30 @@ fn accept_counts_connections() {
 }
 
 #[test]
+fn unix_measures_what_echo_does() {
+    let all = "corering-recv,corering-read,raw,tokio,monoio,compio,glommio,tokio-uring";
+    let (report, records) = records(&["unix", "--cells", "4x70", "--columns", all]);
+    assert_eq!(columns(&records).join(","), all);
+    for record in &records {
+        for field in ["requests_per_s", "cpu_ns", "p50_us", "p99_us"] {
+            assert!(record[field].as_f64().expect(field) > 0.0, "{record}");
+        }
+    }
+    assert!(report.contains("### unix: server CPU"), "{report}");
+}
+
+#[test]
+fn fairness_says_how_late_a_heartbeat_is_and_that_the_others_went_on() {
+    let (_, records) = records(&["fairness", "--columns", "raw,corering-recv,tokio"]);
+    assert_eq!(columns(&records), ["corering-recv", "tokio"]);
+    for record in &records {
+        let of = |field: &str| record[field].as_f64().expect(field);
+        assert!(of("p50_us") <= of("p99_us") && of("p99_us") <= of("max_us"));
+        assert!(of("requests_per_s") > 0.0 && of("yields_per_s") > 0.0);
+    }
+}
+
+#[test]
 fn exec_has_a_row_for_each_operation() {
     let (_, records) = records(&["exec", "--columns", "tokio,raw"]);
     let rows: Vec<_> = records

@@ -10,20 +10,22 @@ use compio::driver::ProactorBuilder;
 use compio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use compio::runtime::{JoinHandle, Runtime, RuntimeBuilder};
 
-use crate::coordination::coordination;
+use crate::coordination::{coordination, ended};
 use crate::exec::{self, BATCH, Executor};
+use crate::fairness::{self, Heart};
 use crate::peers::SQ_ENTRIES;
 use crate::server::{ServeOptions, echoed};
 
 pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
-    let buffer = options.buffer;
-    runtime()?.block_on(async move {
-        let listener = compio::net::TcpListener::from_std(listener)?;
-        loop {
-            let (stream, _) = listener.accept().await?;
-            compio::runtime::spawn(echo(stream, buffer)).detach();
-        }
-    })
+    runtime()?.block_on(accept(listener, options.buffer))
+}
+
+async fn accept(listener: TcpListener, buffer: usize) -> io::Result<()> {
+    let listener = compio::net::TcpListener::from_std(listener)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        compio::runtime::spawn(echo(stream, buffer)).detach();
+    }
 }
 
 pub(crate) fn serve_unix(listener: UnixListener, options: &ServeOptions) -> io::Result<()> {
@@ -102,6 +104,18 @@ impl Executor for Compio {
     }
 
     coordination!(compio::runtime::spawn, exec::yield_now, compio);
+
+    fn spawn_ready() -> impl Future<Output = ()> {
+        ended(compio::runtime::spawn(fairness::ready(exec::yield_now)))
+    }
+
+    fn spawn_heart(heart: Heart) -> impl Future<Output = ()> {
+        ended(compio::runtime::spawn(heart.beat(compio::time::sleep)))
+    }
+
+    fn accept(listener: TcpListener, buffer: usize) -> impl Future<Output = io::Result<()>> {
+        accept(listener, buffer)
+    }
 
     fn sleep(time: Duration) -> impl Future<Output = ()> {
         compio::time::sleep(time)

@@ -9,21 +9,23 @@ use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use glommio::net::UnixStream;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
-use crate::coordination::coordination;
+use crate::coordination::{coordination, ended};
 use crate::exec::{BATCH, Executor};
+use crate::fairness::{self, Heart};
 use crate::peers::SQ_ENTRIES;
 use crate::server::{ServeOptions, echoed};
 use crate::sys;
 
 pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
-    let buffer = options.buffer;
-    executor()?.run(async move {
-        let listener: glommio::net::TcpListener = sys::adopt(listener.into());
-        loop {
-            let stream = listener.accept().await?;
-            glommio::spawn_local(echo(stream, buffer)).detach();
-        }
-    })
+    executor()?.run(accept(listener, options.buffer))
+}
+
+async fn accept(listener: TcpListener, buffer: usize) -> io::Result<()> {
+    let listener: glommio::net::TcpListener = sys::adopt(listener.into());
+    loop {
+        let stream = listener.accept().await?;
+        glommio::spawn_local(echo(stream, buffer)).detach();
+    }
 }
 
 /// Its own listener only binds: this one is accepted from on its blocking thread, which sleeps there.
@@ -93,6 +95,18 @@ impl Executor for Glommio {
     }
 
     coordination!(glommio::spawn_local, yield_now, glommio);
+
+    fn spawn_ready() -> impl Future<Output = ()> {
+        ended(glommio::spawn_local(fairness::ready(yield_now)))
+    }
+
+    fn spawn_heart(heart: Heart) -> impl Future<Output = ()> {
+        ended(glommio::spawn_local(heart.beat(glommio::timer::sleep)))
+    }
+
+    fn accept(listener: TcpListener, buffer: usize) -> impl Future<Output = io::Result<()>> {
+        accept(listener, buffer)
+    }
 
     fn sleep(time: Duration) -> impl Future<Output = ()> {
         glommio::timer::sleep(time)

@@ -9,20 +9,22 @@ use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 
-use crate::coordination::coordination;
+use crate::coordination::{coordination, ended};
 use crate::exec::{self, BATCH, Executor};
+use crate::fairness::{self, Heart};
 use crate::peers::SQ_ENTRIES;
 use crate::server::{ServeOptions, echoed};
 
 pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
-    let buffer = options.buffer;
-    runtime()?.block_on(async move {
-        let listener = monoio::net::TcpListener::from_std(listener)?;
-        loop {
-            let (stream, _) = listener.accept().await?;
-            monoio::spawn(echo(stream, buffer));
-        }
-    })
+    runtime()?.block_on(accept(listener, options.buffer))
+}
+
+async fn accept(listener: TcpListener, buffer: usize) -> io::Result<()> {
+    let listener = monoio::net::TcpListener::from_std(listener)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        monoio::spawn(echo(stream, buffer));
+    }
 }
 
 pub(crate) fn serve_unix(listener: UnixListener, options: &ServeOptions) -> io::Result<()> {
@@ -94,6 +96,18 @@ impl Executor for Monoio {
     }
 
     coordination!(monoio::spawn, exec::yield_now, local_sync);
+
+    fn spawn_ready() -> impl Future<Output = ()> {
+        ended(monoio::spawn(fairness::ready(exec::yield_now)))
+    }
+
+    fn spawn_heart(heart: Heart) -> impl Future<Output = ()> {
+        ended(monoio::spawn(heart.beat(monoio::time::sleep)))
+    }
+
+    fn accept(listener: TcpListener, buffer: usize) -> impl Future<Output = io::Result<()>> {
+        accept(listener, buffer)
+    }
 
     fn sleep(time: Duration) -> impl Future<Output = ()> {
         monoio::time::sleep(time)

@@ -8,20 +8,22 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::coordination::coordination;
+use crate::coordination::{coordination, ended};
 use crate::exec::{BATCH, Executor};
+use crate::fairness::{self, Heart};
 use crate::server::{ServeOptions, echoed};
 
 pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
-    let buffer = options.buffer;
+    runtime()?.block_on(accept(listener, options.buffer))
+}
+
+async fn accept(listener: TcpListener, buffer: usize) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    runtime()?.block_on(async move {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        loop {
-            let (stream, _) = listener.accept().await?;
-            tokio::spawn(echo(stream, buffer));
-        }
-    })
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tokio::spawn(echo(stream, buffer));
+    }
 }
 
 pub(crate) fn serve_unix(listener: UnixListener, options: &ServeOptions) -> io::Result<()> {
@@ -87,6 +89,18 @@ impl Executor for Tokio {
     }
 
     coordination!(tokio::spawn, tokio::task::yield_now, tokio);
+
+    fn spawn_ready() -> impl Future<Output = ()> {
+        ended(tokio::spawn(fairness::ready(tokio::task::yield_now)))
+    }
+
+    fn spawn_heart(heart: Heart) -> impl Future<Output = ()> {
+        ended(tokio::spawn(heart.beat(tokio::time::sleep)))
+    }
+
+    fn accept(listener: TcpListener, buffer: usize) -> impl Future<Output = io::Result<()>> {
+        accept(listener, buffer)
+    }
 
     fn sleep(time: Duration) -> impl Future<Output = ()> {
         tokio::time::sleep(time)

@@ -8,20 +8,22 @@ use std::time::Duration;
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::{TcpStream, UnixStream};
 
-use crate::coordination::coordination;
+use crate::coordination::{coordination, ended};
 use crate::exec::{BATCH, Executor};
+use crate::fairness::{self, Heart};
 use crate::peers::SQ_ENTRIES;
 use crate::server::{ServeOptions, echoed};
 
 pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
-    let buffer = options.buffer;
-    builder().start(async move {
-        let listener = tokio_uring::net::TcpListener::from_std(listener);
-        loop {
-            let (stream, _) = listener.accept().await?;
-            tokio_uring::spawn(echo(stream, buffer));
-        }
-    })
+    builder().start(accept(listener, options.buffer))
+}
+
+async fn accept(listener: TcpListener, buffer: usize) -> io::Result<()> {
+    let listener = tokio_uring::net::TcpListener::from_std(listener);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tokio_uring::spawn(echo(stream, buffer));
+    }
 }
 
 /// Its own listener only binds: this one is tokio's, under which it runs.
@@ -107,6 +109,18 @@ impl Executor for TokioUring {
     }
 
     coordination!(tokio_uring::spawn, tokio::task::yield_now, tokio);
+
+    fn spawn_ready() -> impl Future<Output = ()> {
+        ended(tokio_uring::spawn(fairness::ready(tokio::task::yield_now)))
+    }
+
+    fn spawn_heart(heart: Heart) -> impl Future<Output = ()> {
+        ended(tokio_uring::spawn(heart.beat(tokio::time::sleep)))
+    }
+
+    fn accept(listener: TcpListener, buffer: usize) -> impl Future<Output = io::Result<()>> {
+        accept(listener, buffer)
+    }
 
     fn sleep(time: Duration) -> impl Future<Output = ()> {
         tokio::time::sleep(time)

@@ -8,6 +8,7 @@
 mod accept;
 mod echo;
 mod exec;
+mod fairness;
 mod idle;
 mod instructions;
 
@@ -29,6 +30,7 @@ pub(crate) fn run(workload: Workload, plan: &Plan, progress: &mut Progress) -> V
         Workload::Unix => echo::run_unix(plan, progress),
         Workload::Idle => idle::run(plan, progress),
         Workload::Accept => accept::run(plan, progress),
+        Workload::Fairness => fairness::run(plan, progress),
         Workload::Exec => exec::run(plan, progress),
         Workload::Instructions => instructions::run(plan, progress),
         Workload::All => unreachable!("it was replaced by what it stands for"),
