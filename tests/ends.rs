@@ -14,6 +14,8 @@ mod common;
 mod connect;
 #[path = "ends/core.rs"]
 mod core;
+#[path = "ends/datagram.rs"]
+mod datagram;
 #[path = "ends/files.rs"]
 mod files;
 #[path = "ends/inside.rs"]
@@ -71,6 +73,11 @@ fn catalogue() -> Vec<Row> {
         Row::of::<send::Write<send::Vectored>>(),
         Row::of::<send::Write<send::ZeroCopy>>(),
         Row::of::<send::CloseStream>(),
+        Row::of::<datagram::Receive<datagram::ByRecv>>(),
+        Row::of::<datagram::Receive<datagram::ByRecvFrom>>(),
+        Row::of::<datagram::Receive<datagram::ByPeek>>(),
+        Row::of::<datagram::Send<datagram::ByAddress>>(),
+        Row::of::<datagram::Send<datagram::WithControl>>(),
         Row::of::<files::ReadAt>(),
         Row::of::<files::WriteAt>(),
         Row::of::<files::WriteFile<false>>(),

@@ -23,6 +23,17 @@ impl Driver {
         &self.buffers
     }
 
+    /// How many of the core's provided buffers the kernel can take data into, and how many there
+    /// are.
+    pub(crate) fn count_buffers(&self) -> (usize, usize) {
+        let datagrams = self.datagram_buffers.get();
+        let all = std::iter::once(&self.buffers).chain(datagrams);
+        all.fold((0, 0), |(free, total), buffers| {
+            let (available, capacity) = (buffers.available(), buffers.capacity());
+            (free + available as usize, total + capacity as usize)
+        })
+    }
+
     /// The core's provided buffers for datagrams. Never short for long: see
     /// [`is_short_of_datagrams`](Driver::is_short_of_datagrams).
     ///

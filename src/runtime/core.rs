@@ -248,7 +248,7 @@ impl Core {
 
     pub(super) fn stats(&self) -> Stats {
         let counts = self.driver.counts();
-        let buffers = self.driver.buffers();
+        let (buffers_free, buffers) = self.driver.count_buffers();
         Stats {
             turns: self.turns.get(),
             enters: counts.enters,
@@ -262,8 +262,8 @@ impl Core {
             in_flight: counts.in_flight,
             orphans: counts.orphans,
             timers: self.timers.len(),
-            buffers_free: buffers.available() as usize,
-            buffers: buffers.capacity() as usize,
+            buffers_free,
+            buffers,
             spun: Duration::from_nanos(self.spun_ns.get()),
             parked: Duration::from_nanos(self.parked_ns.get()),
         }

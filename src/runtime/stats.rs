@@ -33,7 +33,7 @@ pub struct Stats {
     pub timers: usize,
     /// Receive buffers that the kernel may still fill.
     pub buffers_free: usize,
-    /// Receive buffers in all.
+    /// Receive buffers in all, those for datagrams included once there is a socket for them.
     pub buffers: usize,
     /// Time spent in user space waiting for completions.
     pub spun: Duration,
