@@ -8,9 +8,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corering::fs::{self, File, OpenOptions};
-use corering::net::{Keepalive, TcpListener, TcpSocket, TcpStream};
+use corering::net::{Keepalive, TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use corering::sim::{Check, Fault, Faults, Sim};
-use corering::time::{Instant, sleep};
+use corering::time::{Instant, sleep, timeout};
 
 async fn connect(address: &str) -> TcpStream {
     loop {
@@ -72,6 +72,148 @@ fn the_same_seeds_run_the_same() {
     assert_eq!(first.digest(), second.digest());
     let other = Check::new().first_seed(10).seeds(10).run(echo).unwrap();
     assert_ne!(first.digest(), other.digest());
+}
+
+/// Serves until it is interrupted, and tells each client that it was.
+async fn polite_server() {
+    let listener = TcpListener::bind("0.0.0.0:7").await.unwrap();
+    let mut stopping = std::pin::pin!(corering::signal::ctrl_c());
+    let mut clients = Vec::new();
+    loop {
+        let next =
+            futures_lite::future::or(async { Some(listener.accept().await.unwrap().0) }, async {
+                stopping.as_mut().await.unwrap();
+                None
+            });
+        match next.await {
+            Some(client) => clients.push(client),
+            None => break,
+        }
+    }
+    for client in &clients {
+        client.write_all("goodbye").await.0.unwrap();
+    }
+}
+
+#[test]
+fn a_service_that_is_interrupted_ends_in_order() {
+    let test = |sim: Sim| async move {
+        let server = sim.host("server");
+        server.run(polite_server);
+        let client = connect("server:7").await;
+        sleep(Duration::from_millis(5)).await;
+        assert!(server.is_running());
+        server.interrupt();
+        let mut heard = Vec::new();
+        while let Some(bytes) = client.recv().await.unwrap() {
+            heard.extend_from_slice(&bytes);
+        }
+        assert_eq!(heard, b"goodbye");
+        while server.is_running() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    Check::new().seeds(100).run(test).unwrap();
+}
+
+#[test]
+fn a_program_that_asks_for_no_interrupt_is_ended_by_one() {
+    let test = |sim: Sim| async move {
+        let host = sim.host("deaf");
+        host.run(std::future::pending::<()>);
+        sleep(Duration::from_millis(1)).await;
+        host.interrupt();
+        assert!(!host.is_running());
+        // From the first call on it is not, whether anybody waits or not.
+        host.run(|| async {
+            let asked = timeout(Duration::from_millis(1), corering::signal::ctrl_c());
+            assert!(asked.await.is_err());
+            sleep(Duration::from_secs(1)).await;
+        });
+        sleep(Duration::from_millis(10)).await;
+        let before = host.open_descriptors();
+        host.interrupt();
+        sleep(Duration::from_millis(10)).await;
+        assert!(host.is_running());
+        assert_eq!(
+            (before, host.open_descriptors()),
+            (2, 2),
+            "no waiter is left"
+        );
+    };
+    Check::new().seeds(50).run(test).unwrap();
+}
+
+#[test]
+fn every_core_of_a_host_sees_an_interrupt() {
+    let test = |sim: Sim| async move {
+        let host = sim.host("cores");
+        host.run_on_cores(3, |_| async { corering::signal::ctrl_c().await.unwrap() });
+        let other = sim.host("other");
+        other.run(|| async { corering::signal::ctrl_c().await.unwrap() });
+        sleep(Duration::from_millis(5)).await;
+        host.interrupt();
+        sleep(Duration::from_millis(5)).await;
+        assert!(!host.is_running() && other.is_running());
+    };
+    Check::new().seeds(50).run(test).unwrap();
+}
+
+#[test]
+fn a_unix_connect_waits_for_room_in_the_backlog() {
+    let test = |sim: Sim| async move {
+        sim.host("test").set_nofile(4096);
+        let listener = UnixListener::bind("/s").unwrap();
+        let mut clients = Vec::new();
+        // One more than the backlog, as on Linux.
+        for _ in 0..=1024 {
+            clients.push(UnixStream::connect("/s").await.unwrap());
+        }
+        let mut late = Box::pin(UnixStream::connect("/s"));
+        assert!(timeout(Duration::from_secs(1), &mut late).await.is_err());
+        let dropped = timeout(Duration::from_secs(1), UnixStream::connect("/s"));
+        assert!(dropped.await.is_err());
+        drop(listener.accept().await.unwrap());
+        clients.push(late.await.unwrap());
+        // The listener has taken several at once.
+        let more = loop {
+            let more = corering::spawn(UnixStream::connect("/s"));
+            sleep(Duration::from_millis(10)).await;
+            match more.is_finished() {
+                true => clients.push(more.await.unwrap().unwrap()),
+                false => break more,
+            }
+        };
+        drop(listener);
+        let refused = more.await.unwrap().unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::ECONNREFUSED));
+    };
+    Check::new().seeds(3).run(test).unwrap();
+}
+
+#[test]
+fn a_host_that_is_killed_ends_its_unix_sockets_and_leaves_their_files() {
+    let test = |sim: Sim| async move {
+        let host = sim.host("machine");
+        host.run(|| async {
+            let _listener = UnixListener::bind("/s").unwrap();
+            std::future::pending::<()>().await;
+        });
+        sleep(Duration::from_millis(5)).await;
+        host.kill();
+        host.run(|| async {
+            let refused = UnixStream::connect("/s").await.unwrap_err();
+            assert_eq!(refused.raw_os_error(), Some(libc::ECONNREFUSED));
+            fs::remove_file("/s").await.unwrap();
+            UnixListener::bind("/s").unwrap();
+        });
+        sleep(Duration::from_millis(20)).await;
+        assert!(!host.is_running());
+        // Another host has names of its own.
+        let missing = UnixStream::connect("/s").await.unwrap_err();
+        assert_eq!(missing.raw_os_error(), Some(libc::ENOENT));
+    };
+    Check::new().seeds(50).run(test).unwrap();
 }
 
 #[test]

@@ -66,10 +66,20 @@ fn channels_and_locks_lose_nothing_and_let_nobody_in_twice() {
 }
 
 #[test]
+fn unix_sockets_lose_nothing_between_programs_of_a_host() {
+    check("unix", all());
+}
+
+#[test]
+fn without_errors_every_unix_conversation_is_exact() {
+    check("unix", Faults::default());
+}
+
+#[test]
 fn every_workload_has_a_test() {
     let names = workload::ALL.map(|workload| (workload.name, workload.about));
     let tested = [
-        "streams", "teardown", "kills", "files", "power", "tasks", "sync",
+        "streams", "teardown", "kills", "files", "power", "tasks", "sync", "unix",
     ];
     assert_eq!(names.map(|(name, _)| name), tested);
 }

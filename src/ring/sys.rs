@@ -13,8 +13,6 @@ use signal_hook_registry::SigId;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::fd::Fd;
-#[cfg(feature = "sim")]
-use super::sim;
 
 /// A new socket of the real kernel, CLOEXEC and blocking. `Ring::socket` makes one of whatever
 /// kernel stands behind the door.
@@ -141,26 +139,41 @@ impl Fd {
 
 /// While it lives, a signal adds 1 to an eventfd.
 #[derive(Debug)]
-pub(crate) struct OnSignal(SigId);
+pub(crate) enum OnSignal {
+    Process(SigId),
+    #[cfg(feature = "sim")]
+    Simulated(Arc<Fd>),
+}
 
 impl OnSignal {
     /// Has each `signal` from now on written to `eventfd`.
     pub(crate) fn write(signal: i32, eventfd: &Arc<Fd>) -> io::Result<OnSignal> {
         #[cfg(feature = "sim")]
-        if eventfd.simulated().is_some() {
-            return Err(sim::unsupported("signals"));
+        if let Some(call) = eventfd.simulated() {
+            call.on_interrupt()?;
+            return Ok(OnSignal::Simulated(Arc::clone(eventfd)));
         }
         let eventfd = Arc::clone(eventfd);
         // SAFETY: the handler does nothing but a write, async-signal-safe, and keeps errno.
         // The descriptor is open as long as the handler is registered, by the `Arc` in it.
         let id = unsafe { signal_hook_registry::register(signal, move || eventfd.eventfd_write()) };
-        id.map(OnSignal)
+        id.map(OnSignal::Process)
     }
 }
 
 impl Drop for OnSignal {
     fn drop(&mut self) {
-        signal_hook_registry::unregister(self.0);
+        match self {
+            OnSignal::Process(id) => {
+                signal_hook_registry::unregister(*id);
+            }
+            #[cfg(feature = "sim")]
+            OnSignal::Simulated(eventfd) => {
+                if let Some(call) = eventfd.simulated() {
+                    call.forget_interrupts();
+                }
+            }
+        }
     }
 }
 

@@ -164,6 +164,38 @@ impl Host {
         self.shared.is_running(self.id)
     }
 
+    /// Interrupts its program as Ctrl-C does: [`ctrl_c`](crate::signal::ctrl_c) resolves wherever
+    /// it is waited for. A program that has never waited for it is ended, as by
+    /// [`kill`](Host::kill).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering::sim;
+    ///
+    /// sim::check(|sim| async move {
+    ///     let host = sim.host("service");
+    ///     host.run(|| async {
+    ///         corering::signal::ctrl_c().await?;
+    ///         corering::fs::write("/state", "left in order").await.0
+    ///     });
+    ///     corering::time::sleep(std::time::Duration::from_secs(1)).await;
+    ///     host.interrupt();
+    ///     while host.is_running() {
+    ///         corering::time::sleep(std::time::Duration::from_millis(1)).await;
+    ///     }
+    ///     host.run(|| async {
+    ///         let state = corering::fs::read("/state").await.unwrap();
+    ///         assert_eq!(state, b"left in order");
+    ///     });
+    /// });
+    /// ```
+    pub fn interrupt(&self) {
+        if !self.shared.world.interrupt(self.id) {
+            self.kill();
+        }
+    }
+
     /// Ends its program as `SIGKILL` does: no destructor has an effect, the kernel closes the
     /// descriptors, and the disk keeps what was written.
     pub fn kill(&self) {

@@ -19,8 +19,8 @@
 //!
 //! * [`spawn_blocking`](crate::task::spawn_blocking) runs its closure at once, in its caller.
 //! * Names other than those of hosts and `localhost` are `NotFound`; nothing asks a real resolver.
-//! * Signals, and std's sockets and files, are an error or meet the real system: `into_std` and
-//!   `as_fd` have nothing to give.
+//! * Signals are those of [`Host::interrupt`], which the test sends; the real ones do not come.
+//! * Std's sockets and files meet the real system: `into_std` and `as_fd` have nothing to give.
 //! * Threads, `std::time` and hash maps with random keys are the program's own affair. A test that
 //!   uses them may differ from run to run; a failure's report says so.
 

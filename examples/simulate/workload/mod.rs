@@ -11,10 +11,12 @@ pub(crate) mod random;
 pub(crate) mod receive;
 pub(crate) mod scene;
 pub(crate) mod send;
+pub(crate) mod stream;
 pub(crate) mod streams;
 pub(crate) mod sync;
 pub(crate) mod talk;
 pub(crate) mod tasks;
+pub(crate) mod unix;
 
 use std::pin::Pin;
 
@@ -33,7 +35,7 @@ pub(crate) struct Workload {
     start: fn(Sim) -> Run,
 }
 
-pub(crate) const ALL: [Workload; 7] = [
+pub(crate) const ALL: [Workload; 8] = [
     Workload {
         name: "streams",
         about: "clients and servers talk, in every form of reading and writing",
@@ -61,13 +63,18 @@ pub(crate) const ALL: [Workload; 7] = [
     },
     Workload {
         name: "tasks",
-        about: "sleeps, timeouts, intervals, tasks that are aborted, wakes from another core",
+        about: "sleeps, timeouts, intervals, aborted tasks, wakes from other cores, interrupts",
         start: |sim| Box::pin(tasks::run(sim)),
     },
     Workload {
         name: "sync",
         about: "channels and locks, between tasks that give up and tasks that are aborted",
         start: |sim| Box::pin(sync::run(sim)),
+    },
+    Workload {
+        name: "unix",
+        about: "programs of one host talk over Unix sockets: paths, abstract names, pairs",
+        start: |sim| Box::pin(unix::run(sim)),
     },
 ];
 

@@ -14,6 +14,7 @@ use super::books::{Connection, Side};
 use super::fate::{Fate, Fated};
 use super::random::{Random, mix};
 use super::scene::{Core, Failure, Scene};
+use super::stream::Stream;
 use super::talk::Talk;
 
 pub(crate) const PORT: u16 = 7;
@@ -24,11 +25,11 @@ const BACKLOGS: [u32; 3] = [1, 4, 1024];
 /// Somebody who says nothing for so long has lost his power.
 const PATIENCE: Duration = Duration::from_secs(150);
 /// How often a client asks for a server that is not there.
-const ATTEMPTS: u32 = 40;
+pub(crate) const ATTEMPTS: u32 = 40;
 
 /// How long a server waits before it looks around.
-const PAUSE: Duration = Duration::from_millis(4);
-const PAUSE_MAX: Duration = Duration::from_secs(4);
+pub(crate) const PAUSE: Duration = Duration::from_millis(4);
+pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(4);
 
 /// A server's address, and the number of its host.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +61,8 @@ pub(crate) async fn serve(core: Rc<Core>, mut random: Random) {
         match listener.close().await {
             Ok(left) => {
                 for (stream, _) in left {
-                    greet(&core, stream, random.fork());
+                    let _ = stream.set_nodelay(true);
+                    greet(&core, Stream::Tcp(stream), random.fork());
                 }
             }
             Err(error) => {
@@ -102,7 +104,8 @@ async fn accept(core: &Rc<Core>, listener: &TcpListener, random: &mut Random) {
         match fate.of(listener.accept(), identity).await {
             Fated::Done(Ok((stream, _))) => {
                 pause = PAUSE;
-                greet(core, stream, random.fork());
+                let _ = stream.set_nodelay(true);
+                greet(core, Stream::Tcp(stream), random.fork());
             }
             Fated::Done(Err(error)) => {
                 scene.failed("accept", &error, fate.may_end_it(), None);
@@ -112,9 +115,8 @@ async fn accept(core: &Rc<Core>, listener: &TcpListener, random: &mut Random) {
     }
 }
 
-fn greet(core: &Rc<Core>, stream: TcpStream, random: Random) {
+pub(crate) fn greet(core: &Rc<Core>, stream: Stream, random: Random) {
     let (scene, core_of_talk) = (Rc::clone(&core.scene), Rc::clone(core));
-    let _ = stream.set_nodelay(true);
     core.spawn(async move {
         let core = core_of_talk;
         let said = timeout(PATIENCE, hello(&scene, &stream)).await;
@@ -134,7 +136,7 @@ fn greet(core: &Rc<Core>, stream: TcpStream, random: Random) {
 }
 
 /// Who it is. `None` if it has gone without a word.
-async fn hello(scene: &Scene, stream: &TcpStream) -> Option<Rc<Connection>> {
+async fn hello(scene: &Scene, stream: &Stream) -> Option<Rc<Connection>> {
     loop {
         // Who it is, and so whether he has an excuse, is not known yet.
         let piece = stream.fill_buf().await.ok()?;
@@ -171,11 +173,27 @@ async fn converse(core: Rc<Core>, here: usize, target: Target, mut random: Rando
     let Some((stream, falls)) = connect(scene, target, &mut random).await else {
         return;
     };
-    let id = mix(scene.sim.seed()) ^ scene.number();
-    let connection = scene.books.open(id, [here, target.host]);
+    let connection = scene.books.open(number(scene), [here, target.host]);
     if falls != scene.books.falls_of(target.host) {
         connection.excuse("its server has fallen since it was asked");
     }
+    introduce(core, connection, Stream::Tcp(stream), random).await;
+}
+
+/// A number for a connection of its own.
+pub(crate) fn number(scene: &Scene) -> u64 {
+    mix(scene.sim.seed()) ^ scene.number()
+}
+
+/// Says who it is, and talks.
+pub(crate) async fn introduce(
+    core: Rc<Core>,
+    connection: Rc<Connection>,
+    stream: Stream,
+    random: Random,
+) {
+    let scene = &Rc::clone(&core.scene);
+    let id = connection.id;
     let hello = u128::from(id) | u128::from(mix(id)) << 64;
     let (sent, _) = stream.write_all(hello.to_le_bytes().to_vec()).await;
     match sent {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use corering::IoBufMut;
 use corering::buffers::{BufResult, Lease};
-use corering::net::{FillBuf, FillMore, OwnedReadHalf, Read, Recv, TcpStream};
+use corering::net::{FillBuf, FillMore, Read, Recv};
 use corering::time::sleep;
 
 use super::books::{Connection, Side};
@@ -16,11 +16,12 @@ use super::fate::{Fate, Fated};
 use super::pattern::Pattern;
 use super::random::Random;
 use super::scene::{Failure, Scene};
+use super::stream::{ReadHalf, Stream};
 
 /// What can be read from.
 pub(crate) enum Reader<'a> {
-    Whole(&'a TcpStream),
-    Half(OwnedReadHalf),
+    Whole(&'a Stream),
+    Half(ReadHalf),
 }
 
 impl Reader<'_> {

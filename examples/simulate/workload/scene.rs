@@ -282,8 +282,12 @@ impl Core {
         self.is_free().await;
         let start = Instant::now();
         let mut pause = Duration::from_millis(1);
-        // One is for the wake-ups of others.
-        while stats().is_some_and(|stats| stats.in_flight > 1) && start.elapsed() < PATIENCE {
+        // One is for the wake-ups of others, or what was cancelled last while there is none.
+        let is_busy = || {
+            let open = self.is_alone() && self.host.open_descriptors() > 2;
+            stats().is_some_and(|stats| stats.in_flight > 1 || open)
+        };
+        while is_busy() && start.elapsed() < PATIENCE {
             sleep(pause).await;
             pause = (2 * pause).min(Duration::from_secs(1));
         }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corering::buffers::BufResult;
-use corering::net::{OwnedWriteHalf, TcpStream, Write, WriteAll, WriteVectored, WriteZeroCopy};
+use corering::net::{Write, WriteAll, WriteVectored, WriteZeroCopy};
 use corering::time::sleep;
 use corering::{IoBuf, IoBufs};
 
@@ -16,11 +16,12 @@ use super::fate::{Fate, Fated};
 use super::pattern::Pattern;
 use super::random::Random;
 use super::scene::{Failure, Scene};
+use super::stream::{Stream, WriteHalf};
 
 /// What can be written to.
 pub(crate) enum Writer<'a> {
-    Whole(&'a TcpStream),
-    Half(OwnedWriteHalf),
+    Whole(&'a Stream),
+    Half(WriteHalf),
 }
 
 impl Writer<'_> {
@@ -45,7 +46,7 @@ impl Writer<'_> {
         }
     }
 
-    fn write_zero_copy<B: IoBuf>(&self, buf: B) -> WriteZeroCopy<'_, B> {
+    fn write_zero_copy<B: IoBuf>(&self, buf: B) -> Result<WriteZeroCopy<'_, B>, B> {
         match self {
             Writer::Whole(stream) => stream.write_zero_copy(buf),
             Writer::Half(half) => half.write_zero_copy(buf),
@@ -173,7 +174,10 @@ impl<'a> Sending<'a> {
             }
             2 => {
                 let fate = fate.or_await();
-                let fated = fate.of(self.writer.write_zero_copy(buf), identity).await;
+                let fated = match self.writer.write_zero_copy(buf) {
+                    Ok(write) => fate.of(write, identity).await,
+                    Err(buf) => fate.of(self.writer.write(buf), identity).await,
+                };
                 self.written(fate, fated, start, len, false)
             }
             3 => {

@@ -4,7 +4,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use corering::net::TcpStream;
 use corering::task::JoinHandle;
 use corering::time::{Instant, timeout};
 use futures_util::join;
@@ -15,6 +14,7 @@ use super::random::Random;
 use super::receive::{Reader, Receiving, check};
 use super::scene::Core;
 use super::send::{Sending, Writer};
+use super::stream::Stream;
 
 /// Who cuts a connection does so within this time.
 const CUT_MAX: Duration = Duration::from_millis(16);
@@ -45,7 +45,7 @@ pub(crate) struct Talk {
 
 impl Talk {
     /// Talks until the end, and enters in the books what comes and goes.
-    pub(crate) async fn run(mut self, stream: TcpStream) {
+    pub(crate) async fn run(mut self, stream: Stream) {
         self.connection
             .note(self.side, |half| half.has_begun = true);
         let end = self.end();
@@ -60,7 +60,7 @@ impl Talk {
     }
 
     /// In a task of its own, which may be aborted. The stream is whole, or in its halves.
-    async fn run_as_task(&mut self, end: End, stream: TcpStream) {
+    async fn run_as_task(&mut self, end: End, stream: Stream) {
         let both = self.both();
         let mut task = match self.random.one_in(2) {
             true => self.core.spawn(async move { both.run(&stream).await }),
@@ -134,7 +134,7 @@ impl Talk {
         true
     }
 
-    async fn let_go(&self, end: End, is_cut: bool, stream: TcpStream) {
+    async fn let_go(&self, end: End, is_cut: bool, stream: Stream) {
         // In order it makes no difference how: nothing is left.
         let closes = end == End::Closed || (!is_cut && self.connection.id.is_multiple_of(2));
         if !closes {
@@ -174,7 +174,7 @@ struct Both {
 }
 
 impl Both {
-    async fn run(mut self, stream: &TcpStream) {
+    async fn run(mut self, stream: &Stream) {
         let total = self.random.size(self.core.scene.style.total);
         let receiving = self.receiving(Reader::Whole(stream));
         let sending = self.sending(Writer::Whole(stream));
@@ -182,7 +182,7 @@ impl Both {
     }
 
     /// The two halves in tasks of their own.
-    async fn run_apart(mut self, stream: TcpStream) {
+    async fn run_apart(mut self, stream: Stream) {
         let total = self.random.size(self.core.scene.style.total);
         let (read, write) = stream.into_split();
         let receiving = self.receiving(Reader::Half(read));

@@ -4,16 +4,18 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::convert::identity;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use corering::runtime::nop;
+use corering::signal::ctrl_c;
 use corering::sim::Sim;
 use corering::spawn;
 use corering::task::{spawn_blocking, yield_now};
 use corering::time::{Instant, interval, sleep, timeout};
+use futures_lite::future::poll_once;
 
 use super::fate::{Fate, Fated};
 use super::random::Random;
@@ -22,6 +24,8 @@ use super::scene::{Core, Scene};
 const LONGEST: Duration = Duration::from_millis(64);
 /// A timer is late by at most a granule, and by what the core does in between.
 const LATE_MAX: Duration = Duration::from_millis(3);
+/// An interrupt is seen within this time.
+const INTERRUPTED_MAX: Duration = Duration::from_millis(5);
 const DEPTH: u64 = 3;
 /// Messages from core to core.
 const MESSAGES: u64 = 16;
@@ -68,21 +72,22 @@ fn tree(core: &Rc<Core>, mut random: Random, depth: u64) -> (Work, u64) {
         let mut sum = own;
         let tasks: Vec<_> = below.into_iter().map(spawn).collect();
         for task in tasks {
-            act(&core.scene, &mut random).await;
+            act(&core, &mut random).await;
             match task.await {
                 Ok(value) => sum += value,
                 Err(error) => core.scene.violation(format!("a task: {error}")),
             }
         }
-        act(&core.scene, &mut random).await;
+        act(&core, &mut random).await;
         sum
     };
     (Box::pin(work), expected)
 }
 
 /// Does something that takes time.
-async fn act(scene: &Scene, random: &mut Random) {
-    match random.below(8) {
+async fn act(core: &Core, random: &mut Random) {
+    let scene = &*core.scene;
+    match random.below(9) {
         0 | 1 => pause(scene, random).await,
         2 => times_out(scene, random).await,
         3 => ticks(scene, random).await,
@@ -94,6 +99,7 @@ async fn act(scene: &Scene, random: &mut Random) {
             }
         }
         6 => no_op(scene, random).await,
+        7 => is_interrupted(core, random).await,
         _ => yield_now().await,
     }
 }
@@ -173,6 +179,29 @@ async fn no_op(scene: &Scene, random: &mut Random) {
     let fate = Fate::random(random, scene.style.ends);
     if let Fated::Done(Err(error)) = fate.of(nop(), identity).await {
         scene.failed("nop", &error, fate.may_end_it(), None);
+    }
+}
+
+/// Everybody who waits for it on the host sees an interrupt, also that of another.
+async fn is_interrupted(core: &Core, random: &mut Random) {
+    let scene = &core.scene;
+    let mut waiting = pin!(ctrl_c());
+    let mut seen = poll_once(&mut waiting).await;
+    match random.below(4) {
+        0 => return,
+        1 => seen = seen.or(timeout(random.time(LONGEST), &mut waiting).await.ok()),
+        _ => {}
+    }
+    if seen.is_none() {
+        core.host.interrupt();
+        seen = timeout(INTERRUPTED_MAX, waiting).await.ok();
+    }
+    match seen {
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
+            scene.failed("ctrl_c", &error, false, None);
+        }
+        None => scene.violation("an interrupt was not seen"),
     }
 }
 

@@ -11,7 +11,6 @@ use socket2::SockAddr;
 use super::World;
 use super::kernel::{HostId, Kernel};
 use super::number;
-use super::object::OpenFile;
 use super::socket::State;
 use super::table::Id;
 use super::unix;
@@ -149,14 +148,28 @@ impl Simulated {
         })
     }
 
+    /// Has each interrupt of the host added to this eventfd. From now on it does not end the
+    /// process any more, for as long as that lives.
+    pub(crate) fn on_interrupt(&self) -> io::Result<()> {
+        self.call(|kernel, host, id| {
+            let host = &mut kernel.hosts[host];
+            host.outlives_interrupts = true;
+            host.interrupted.push(id);
+            Ok(())
+        })
+    }
+
+    pub(crate) fn forget_interrupts(&self) {
+        let _ = self.call(|kernel, host, id| {
+            kernel.hosts[host].interrupted.retain(|of| *of != id);
+            Ok(())
+        });
+    }
+
     /// A kick. From a thread that has no simulation it does nothing: nobody sleeps in one.
     pub(crate) fn eventfd_write(&self) {
         let _ = self.call(|kernel, _, id| {
-            let object = kernel.objects.find_mut(id).ok_or(libc::EBADF)?;
-            if let OpenFile::Event(count) = &mut object.file {
-                *count = count.saturating_add(1);
-            }
-            kernel.stir(id);
+            kernel.add_to_event(id, 1);
             Ok(())
         });
     }

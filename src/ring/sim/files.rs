@@ -34,6 +34,15 @@ impl Kernel {
         }
     }
 
+    pub(super) fn add_to_event(&mut self, id: Id, added: u64) {
+        if let Some(object) = self.objects.find_mut(id)
+            && let OpenFile::Event(count) = &mut object.file
+        {
+            *count = count.saturating_add(added);
+            self.stir(id);
+        }
+    }
+
     fn read_file(
         &mut self,
         object: Id,
@@ -67,10 +76,9 @@ impl Kernel {
         };
         match file {
             OpenFile::Event(_) if lent.len() < 8 => Tried::failed(libc::EINVAL),
-            OpenFile::Event(count) => {
+            OpenFile::Event(_) => {
                 let added = lent.read(8).try_into().map_or(0, u64::from_ne_bytes);
-                *count = count.saturating_add(added);
-                self.stir(object);
+                self.add_to_event(object, added);
                 Tried::Done(8, 0)
             }
             OpenFile::Disk(file) if !file.writes => Tried::failed(libc::EBADF),

@@ -55,6 +55,10 @@ pub(crate) struct Host {
     /// Connections that were accepted, or wait for that, by port.
     pub(super) accepted: BTreeSet<(u16, Id)>,
     pub(super) next_port: u16,
+    /// Eventfds that are written when the process is interrupted.
+    pub(super) interrupted: Vec<Id>,
+    /// The process has asked for interrupts, which do not end it since then.
+    pub(super) outlives_interrupts: bool,
     /// Unix sockets that have a name.
     pub(super) unix: BTreeMap<Key, Id>,
 }

@@ -9,7 +9,7 @@
 //! * [`adversary`] and [`faults`]: who decides, and what may go wrong how often.
 //! * `ops`, `cancel`, `arguments`: an op's way from its submission to its completions.
 //! * `socket`, `options`, `connect`, `links`: TCP and the network. `unix`: sockets of one host.
-//!   `disk`, `files`, `names`: files, and what a power failure leaves of them. `buffers`: provided
+//! * `disk`, `files`, `names`: files, and what a power failure leaves of them. `buffers`: provided
 //!   buffers.
 //! * `memory`: the only place that touches what the process has lent.
 //! * `calls`: plain system calls. `trace`: what happened, as a digest and for a reader.
@@ -163,6 +163,8 @@ impl World {
             ports: BTreeMap::new(),
             accepted: BTreeSet::new(),
             next_port: 32_768,
+            interrupted: Vec::new(),
+            outlives_interrupts: false,
             unix: BTreeMap::new(),
         });
         id
@@ -207,6 +209,16 @@ impl World {
             } = &mut *kernel;
             hosts[host].disk.crash(adversary);
         }
+    }
+
+    /// Interrupts the process of a host. False: it has never asked for that, and is to end.
+    pub(crate) fn interrupt(&self, host: HostId) -> bool {
+        let mut kernel = self.kernel.borrow_mut();
+        kernel.note(host, || "interrupted".to_owned());
+        for event in kernel.hosts[host].interrupted.clone() {
+            kernel.add_to_event(event, 1);
+        }
+        kernel.hosts[host].outlives_interrupts
     }
 
     /// A host that was felled can run programs again.
@@ -283,6 +295,8 @@ impl Kernel {
         self.hosts[host].ports.clear();
         self.hosts[host].accepted.clear();
         self.hosts[host].unix.clear();
+        self.hosts[host].interrupted.clear();
+        self.hosts[host].outlives_interrupts = false;
     }
 }
 

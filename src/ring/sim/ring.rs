@@ -230,11 +230,11 @@ impl SimRing {
         let (a, b) = (kernel.new_unix(self.host), kernel.new_unix(self.host));
         kernel.connect_pair(a, b);
         let installed = self.install(&mut kernel, a).and_then(|a| {
+            // As a number: an `Fd` closes itself, which the borrowed kernel would not survive.
             let number = a.into_raw();
             self.install(&mut kernel, b)
-                .map_err(|error| {
+                .inspect_err(|_| {
                     let _ = kernel.close(self.host, number);
-                    error
                 })
                 .map(|b| (Fd::adopt(number), b))
         });
