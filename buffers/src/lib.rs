@@ -84,6 +84,7 @@ mod io_buf;
 mod iovecs;
 mod lease;
 mod pool;
+mod skip;
 mod slice;
 mod vectored;
 
@@ -95,6 +96,7 @@ pub use io_buf::{IoBuf, IoBufMut};
 pub use iovecs::{IoVec, IoVecs};
 pub use lease::Lease;
 pub use pool::{Pool, PoolBuf};
+pub use skip::{IoBufsExt, Skip};
 pub use slice::{IoBufExt, Slice, Spare};
 pub use vectored::{IoBufs, IoBufsMut, Shares};
 
