@@ -39,6 +39,7 @@
 //! ```
 
 mod asking;
+mod cursor;
 mod file;
 mod metadata;
 mod open_options;
@@ -48,6 +49,7 @@ mod paths;
 mod tests;
 mod whole;
 
+pub use self::cursor::FileCursor;
 pub use self::file::File;
 pub use self::metadata::{Metadata, ReadMetadata, metadata};
 pub use self::open_options::OpenOptions;

@@ -35,8 +35,32 @@
 //! # }
 //! ```
 
+mod buf_read;
+mod buffered;
+mod by_reference;
+mod copy;
+mod duplex;
+mod framed;
+mod memory;
 mod operation;
+mod piece;
+mod read;
+mod split;
 pub(crate) mod waiters;
+mod write;
 
+pub use self::buf_read::{AsyncBufRead, Lines};
+pub(crate) use self::buffered::too_large;
+pub use self::buffered::{BufReader, BufWriter};
+pub(crate) use self::by_reference::by_reference;
+pub use self::copy::{copy, copy_bidirectional};
+pub use self::duplex::{DuplexStream, duplex};
+pub use self::framed::{Decoder, Encoder, FramedRead, FramedWrite, LengthCodec, LinesCodec};
 pub use self::operation::{Cancel, Operation, WithTimeout};
 pub(crate) use self::operation::{Sealed, cancelled};
+pub use self::piece::PIECE_MAX;
+pub(crate) use self::piece::{growable, piece_full};
+pub use self::read::AsyncRead;
+pub(crate) use self::read::{no_room, too_much};
+pub use self::split::{ReadHalf, WriteHalf, split};
+pub use self::write::AsyncWrite;

@@ -53,7 +53,7 @@ pub(super) fn split<S>(socket: &Rc<Socket>) -> (OwnedReadHalf<S>, OwnedWriteHalf
 }
 
 impl<S: StreamSocket> OwnedReadHalf<S> {
-    fn socket(&self) -> &Rc<Socket> {
+    pub(super) fn socket(&self) -> &Rc<Socket> {
         self.0.as_ref().expect("only drop and reunite take it")
     }
 
@@ -113,7 +113,7 @@ impl<S: StreamSocket> OwnedReadHalf<S> {
 }
 
 impl<S: StreamSocket> OwnedWriteHalf<S> {
-    fn socket(&self) -> &Rc<Socket> {
+    pub(super) fn socket(&self) -> &Rc<Socket> {
         self.0.as_ref().expect("only drop and reunite take it")
     }
 

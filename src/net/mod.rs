@@ -48,6 +48,7 @@
 
 mod accept;
 mod datagram;
+mod generic;
 mod halves;
 mod listener;
 mod lookup;

@@ -16,5 +16,8 @@ pub trait StreamSocket: Sized {
     fn of(socket: Rc<Socket>) -> Self;
 
     #[doc(hidden)]
+    fn socket(&self) -> &Rc<Socket>;
+
+    #[doc(hidden)]
     fn address(address: &SockAddr) -> io::Result<Self::Address>;
 }

@@ -11,10 +11,7 @@ use corering_buffers::Lease;
 use super::Socket;
 use crate::driver::budget;
 use crate::io::waiters::Place;
-use crate::io::{Operation, Sealed, cancelled};
-
-/// What a parser may ask the inbox to hold in one piece, bytes.
-const PIECE_MAX: usize = 16 * 1024 * 1024;
+use crate::io::{Operation, PIECE_MAX, Sealed, cancelled, piece_full};
 
 /// The future of `fill_buf()`.
 ///
@@ -169,8 +166,7 @@ impl Socket {
         let mut side = self.recv.borrow_mut();
         let first = side.head().map_or(0, |head| head.len());
         if first >= PIECE_MAX {
-            let text = "the inbox holds 16 MiB in one piece: consume some of it";
-            return Err(io::Error::new(io::ErrorKind::OutOfMemory, text));
+            return Err(piece_full());
         }
         if side.len() == first {
             return match side.ended() {
@@ -178,11 +174,7 @@ impl Socket {
                 _ => Err(io::ErrorKind::UnexpectedEof.into()),
             };
         }
-        let mut whole = Vec::with_capacity(side.len());
-        while let Some(piece) = side.pop() {
-            whole.extend_from_slice(&piece);
-        }
-        side.push(Lease::from(whole));
+        side.merge();
         Ok(())
     }
 
@@ -198,7 +190,7 @@ impl Socket {
         bytes
     }
 
-    fn take_bytes(self: &Rc<Self>, mut n: usize, mut each: impl FnMut(&[u8])) {
+    pub(super) fn take_bytes(self: &Rc<Self>, mut n: usize, mut each: impl FnMut(&[u8])) {
         let mut side = self.recv.borrow_mut();
         assert!(
             n <= side.len(),

@@ -6,6 +6,7 @@ use std::io;
 use corering_buffers::Lease;
 
 use crate::driver::Key;
+use crate::io::growable;
 use crate::io::waiters::Waiters;
 use crate::ring::Cqe;
 
@@ -101,6 +102,21 @@ impl RecvSide {
         self.bytes
     }
 
+    /// Makes one piece of all that is there.
+    pub(super) fn merge(&mut self) {
+        let Some(first) = self.pop() else {
+            return;
+        };
+        if self.len() == 0 {
+            return self.push(first);
+        }
+        let mut whole = growable(first, self.len());
+        while let Some(piece) = self.pop() {
+            whole.extend_from_slice(&piece);
+        }
+        self.push(Lease::from(whole.freeze()));
+    }
+
     /// Lets the inbox grow to `len` bytes.
     pub(super) fn raise(&mut self, len: usize) {
         self.raised = self.raised.max(len.saturating_sub(HIGH_MARK));
@@ -154,6 +170,17 @@ impl RecvSide {
 
     pub(super) fn is_armed(&self) -> bool {
         !matches!(self.arm, Arm::Idle | Arm::Starved)
+    }
+
+    /// The reader wants direct reads, and takes from the inbox what is still there. Whether the
+    /// multishot receive is to be stopped: a fast peer would fill buffer after buffer, the inbox
+    /// would never be empty, and memory that is no longer in the cache costs as much as the copy.
+    pub(super) fn stop_ahead(&mut self) -> bool {
+        if self.arm == Arm::Idle {
+            // It is not armed again for a high mark that it was stopped at.
+            self.paused = false;
+        }
+        self.head.is_some()
     }
 
     /// Whether bytes that were taken make room for a receive that was cancelled at the high mark.

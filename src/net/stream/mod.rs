@@ -13,6 +13,7 @@
 //! the buffers live until then. Dropping the user's handle only cancels the receive.
 
 mod close;
+mod exact;
 mod family;
 mod fill;
 mod inbox;
@@ -148,5 +149,9 @@ impl Socket {
             self.send.borrow_mut().close();
         }
         self.fd.shutdown(how)
+    }
+    /// Waits for writes that are committed, and reports the error that has ended the write side.
+    pub(crate) async fn flush(self: &Rc<Self>) -> io::Result<()> {
+        self.sends_done().await
     }
 }

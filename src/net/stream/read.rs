@@ -1,7 +1,6 @@
 //! `read(buf)`: bytes copied from the inbox, or received straight into the caller's buffer.
 
 use std::future::Future;
-use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,7 +12,7 @@ use super::Socket;
 use super::recv_side::DIRECT_FROM;
 use crate::driver::{Ticket, budget};
 use crate::io::waiters::Place;
-use crate::io::{Operation, Sealed, cancelled};
+use crate::io::{Operation, Sealed, cancelled, no_room};
 use crate::op;
 
 /// The future of `read(buf)`.
@@ -77,7 +76,11 @@ impl<'a, B: IoBufMut> Read<'a, B> {
         }
         // Where buffers are small a large message comes in several of them.
         side.direct |= room - out.room() >= DIRECT_FROM;
+        let ahead = side.direct && room >= DIRECT_FROM && side.stop_ahead();
         socket.taken(side, &mut self.place);
+        if ahead {
+            socket.disarm();
+        }
         // Tells the buffer its length, which is user code.
         let n = out.finish();
         (end.unwrap_or(Ok(())).map(|()| n), buf)
@@ -210,11 +213,4 @@ impl Drop for Lending<'_> {
     fn drop(&mut self) {
         self.0.direct_failed();
     }
-}
-
-/// A read into an empty buffer would look like the end of the stream.
-#[cold]
-pub(crate) fn no_room() -> io::Error {
-    let text = "the buffer has no room: give it a capacity";
-    io::Error::new(io::ErrorKind::InvalidInput, text)
 }

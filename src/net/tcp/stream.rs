@@ -439,6 +439,10 @@ impl StreamSocket for TcpStream {
         TcpStream(socket)
     }
 
+    fn socket(&self) -> &Rc<Socket> {
+        &self.0
+    }
+
     fn address(address: &SockAddr) -> io::Result<SocketAddr> {
         ip(address)
     }

@@ -281,6 +281,10 @@ impl StreamSocket for UnixStream {
         UnixStream(socket)
     }
 
+    fn socket(&self) -> &Rc<Socket> {
+        &self.0
+    }
+
     fn address(address: &SockAddr) -> io::Result<SocketAddr> {
         to_std(address)
     }

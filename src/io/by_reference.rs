@@ -1,0 +1,76 @@
+//! Streams that are used by reference: what `&S` does, `S` does too.
+
+/// Implements the three traits for a type whose references implement them.
+macro_rules! by_reference {
+    ($Stream:ty) => {
+        impl $crate::io::AsyncRead for $Stream {
+            async fn read<B: $crate::IoBufMut>(&mut self, buf: B) -> $crate::BufResult<usize, B> {
+                $crate::io::AsyncRead::read(&mut &*self, buf).await
+            }
+
+            async fn read_exact<B: $crate::IoBuf + $crate::IoBufMut>(
+                &mut self,
+                buf: B,
+            ) -> $crate::BufResult<(), B> {
+                $crate::io::AsyncRead::read_exact(&mut &*self, buf).await
+            }
+
+            async fn read_to_end(
+                &mut self,
+                buf: &mut Vec<u8>,
+                limit: usize,
+            ) -> std::io::Result<usize> {
+                $crate::io::AsyncRead::read_to_end(&mut &*self, buf, limit).await
+            }
+        }
+
+        impl $crate::io::AsyncBufRead for $Stream {
+            async fn fill_buf(&mut self) -> std::io::Result<$crate::Lease> {
+                $crate::io::AsyncBufRead::fill_buf(&mut &*self).await
+            }
+
+            async fn fill_more(&mut self) -> std::io::Result<()> {
+                $crate::io::AsyncBufRead::fill_more(&mut &*self).await
+            }
+
+            fn consume(&mut self, n: usize) {
+                $crate::io::AsyncBufRead::consume(&mut &*self, n);
+            }
+
+            async fn fill_to(&mut self, n: usize) -> std::io::Result<$crate::Lease> {
+                $crate::io::AsyncBufRead::fill_to(&mut &*self, n).await
+            }
+
+            async fn recv(&mut self) -> std::io::Result<Option<$crate::Lease>> {
+                $crate::io::AsyncBufRead::recv(&mut &*self).await
+            }
+        }
+
+        impl $crate::io::AsyncWrite for $Stream {
+            async fn write<B: $crate::IoBuf>(&mut self, buf: B) -> $crate::BufResult<usize, B> {
+                $crate::io::AsyncWrite::write(&mut &*self, buf).await
+            }
+
+            async fn write_vectored<B: $crate::IoBufs>(
+                &mut self,
+                bufs: B,
+            ) -> $crate::BufResult<usize, B> {
+                $crate::io::AsyncWrite::write_vectored(&mut &*self, bufs).await
+            }
+
+            async fn flush(&mut self) -> std::io::Result<()> {
+                $crate::io::AsyncWrite::flush(&mut &*self).await
+            }
+
+            async fn shutdown(&mut self) -> std::io::Result<()> {
+                $crate::io::AsyncWrite::shutdown(&mut &*self).await
+            }
+
+            async fn write_all<B: $crate::IoBuf>(&mut self, buf: B) -> $crate::BufResult<(), B> {
+                $crate::io::AsyncWrite::write_all(&mut &*self, buf).await
+            }
+        }
+    };
+}
+
+pub(crate) use by_reference;
