@@ -322,7 +322,8 @@ fn arrive(socket: &mut Socket, segment: Segment) {
     match segment {
         Segment::Data(_, bytes) => {
             socket.wire_bytes -= bytes.len();
-            if matches!(socket.state, State::Connected) {
+            // A peer that speaks first may be heard before the answer that it has accepted.
+            if matches!(socket.state, State::Connected | State::Connecting) {
                 socket.received.extend(bytes.iter());
             }
         }
