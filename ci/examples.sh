@@ -5,10 +5,12 @@
 # shellcheck disable=SC2034 # read by ci/jobs.sh
 EXAMPLES=(
     "chunked|--numbers 100000|makes the others wait"
+    "chat|--demo|the member who did not read was put out of the room"
     "counter|--seeds 500|0 violations"
     "counter|--bug split-brain|fails: |1"
     "counter|--bug forgotten-votes|fails: |1"
     "echo|--demo 2|requests/s"
+    "framed|--demo|every reply was the one to its request"
     "hello||hello, ring"
     "poller|--seconds 2|the worst beat was"
     "race||the other one says far"
