@@ -23,6 +23,7 @@
 //! | tasks, and calls that block | [`task`] |
 //! | channels and locks between tasks | [`sync`] |
 //! | TCP, UDP, Unix sockets and names | [`net`] |
+//! | generic I/O, lines, frames, copying | [`io`] |
 //! | files | [`fs`] |
 //! | sleeps, deadlines, intervals | [`time`] |
 //! | Ctrl-C | [`signal`] |

@@ -152,13 +152,14 @@ pub trait AsyncBufRead: AsyncRead {
         }
     }
 
-    /// Takes the next line, of at most `max` bytes with its end, which is `\n` or `\r\n` and is left
-    /// out; `None` at the end. The last line need not have an end.
+    /// Takes the next line, of at most `max` bytes with its end, which is `\n` or `\r\n` and is
+    /// left out; `None` at the end. The last line need not have an end.
     ///
     /// # Errors
     ///
-    /// As [`read_until`](AsyncBufRead::read_until). `InvalidData` also for a line that is not UTF-8:
-    /// it is taken, and is in the error, a [`FromUtf8Error`](std::string::FromUtf8Error).
+    /// As [`read_until`](AsyncBufRead::read_until). `InvalidData` also for a line that is not
+    /// UTF-8: it is taken, and is in the error, a
+    /// [`FromUtf8Error`](std::string::FromUtf8Error).
     ///
     /// # Cancellation
     ///

@@ -4,14 +4,17 @@
 macro_rules! by_reference {
     ($Stream:ty) => {
         impl $crate::io::AsyncRead for $Stream {
-            async fn read<B: $crate::IoBufMut>(&mut self, buf: B) -> $crate::BufResult<usize, B> {
+            async fn read<B: corering_buffers::IoBufMut>(
+                &mut self,
+                buf: B,
+            ) -> corering_buffers::BufResult<usize, B> {
                 $crate::io::AsyncRead::read(&mut &*self, buf).await
             }
 
-            async fn read_exact<B: $crate::IoBuf + $crate::IoBufMut>(
+            async fn read_exact<B: corering_buffers::IoBuf + corering_buffers::IoBufMut>(
                 &mut self,
                 buf: B,
-            ) -> $crate::BufResult<(), B> {
+            ) -> corering_buffers::BufResult<(), B> {
                 $crate::io::AsyncRead::read_exact(&mut &*self, buf).await
             }
 
@@ -25,7 +28,7 @@ macro_rules! by_reference {
         }
 
         impl $crate::io::AsyncBufRead for $Stream {
-            async fn fill_buf(&mut self) -> std::io::Result<$crate::Lease> {
+            async fn fill_buf(&mut self) -> std::io::Result<corering_buffers::Lease> {
                 $crate::io::AsyncBufRead::fill_buf(&mut &*self).await
             }
 
@@ -37,24 +40,27 @@ macro_rules! by_reference {
                 $crate::io::AsyncBufRead::consume(&mut &*self, n);
             }
 
-            async fn fill_to(&mut self, n: usize) -> std::io::Result<$crate::Lease> {
+            async fn fill_to(&mut self, n: usize) -> std::io::Result<corering_buffers::Lease> {
                 $crate::io::AsyncBufRead::fill_to(&mut &*self, n).await
             }
 
-            async fn recv(&mut self) -> std::io::Result<Option<$crate::Lease>> {
+            async fn recv(&mut self) -> std::io::Result<Option<corering_buffers::Lease>> {
                 $crate::io::AsyncBufRead::recv(&mut &*self).await
             }
         }
 
         impl $crate::io::AsyncWrite for $Stream {
-            async fn write<B: $crate::IoBuf>(&mut self, buf: B) -> $crate::BufResult<usize, B> {
+            async fn write<B: corering_buffers::IoBuf>(
+                &mut self,
+                buf: B,
+            ) -> corering_buffers::BufResult<usize, B> {
                 $crate::io::AsyncWrite::write(&mut &*self, buf).await
             }
 
-            async fn write_vectored<B: $crate::IoBufs>(
+            async fn write_vectored<B: corering_buffers::IoBufs>(
                 &mut self,
                 bufs: B,
-            ) -> $crate::BufResult<usize, B> {
+            ) -> corering_buffers::BufResult<usize, B> {
                 $crate::io::AsyncWrite::write_vectored(&mut &*self, bufs).await
             }
 
@@ -66,7 +72,10 @@ macro_rules! by_reference {
                 $crate::io::AsyncWrite::shutdown(&mut &*self).await
             }
 
-            async fn write_all<B: $crate::IoBuf>(&mut self, buf: B) -> $crate::BufResult<(), B> {
+            async fn write_all<B: corering_buffers::IoBuf>(
+                &mut self,
+                buf: B,
+            ) -> corering_buffers::BufResult<(), B> {
                 $crate::io::AsyncWrite::write_all(&mut &*self, buf).await
             }
         }

@@ -54,8 +54,8 @@ pub fn duplex(max_buf_size: usize) -> (DuplexStream, DuplexStream) {
 ///
 /// # Cancellation
 ///
-/// Dropped reads have taken nothing. A dropped [`write_all`](AsyncWrite::write_all) may have written
-/// a part, if there was no room for all of it.
+/// Dropped reads have taken nothing. A dropped [`write_all`](AsyncWrite::write_all) may have
+/// written a part, if there was no room for all of it.
 pub struct DuplexStream {
     reads: Rc<Pipe>,
     writes: Rc<Pipe>,
