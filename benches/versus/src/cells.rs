@@ -31,6 +31,9 @@ pub(crate) const ECHO: [Cell; 8] = [
 /// Those of `unix`.
 pub(crate) const UNIX: [Cell; 2] = [cell(64, 64), cell(64, 4096)];
 
+/// Those of `udp`, whose connections are sockets.
+pub(crate) const UDP: [Cell; 4] = [cell(1, 64), cell(1, 1400), cell(64, 64), cell(64, 1400)];
+
 const CONNECTIONS_MAX: usize = 4096;
 
 impl fmt::Display for Cell {

@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) seconds: Duration,
 
-    /// Cells of echo and unix, CONNECTIONSxBYTES separated by commas [default: as --list has them]
+    /// Cells of echo, unix and udp, CONNECTIONSxBYTES separated by commas [default: as --list has them]
     #[arg(long, value_delimiter = ',')]
     pub(crate) cells: Vec<Cell>,
 
@@ -95,6 +95,8 @@ pub(crate) enum Workload {
     Accept,
     /// A request and its answer on a Unix socket
     Unix,
+    /// A datagram and its answer, 16 at a time on each socket; and trains of them with GSO and GRO
+    Udp,
     /// A heartbeat beside 64 streams and 1,000 tasks that are always ready
     Fairness,
     /// Yields, spawns and timers, without I/O
@@ -106,11 +108,12 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const EACH: [Self; 7] = [
+    pub(crate) const EACH: [Self; 8] = [
         Self::Echo,
         Self::Idle,
         Self::Accept,
         Self::Unix,
+        Self::Udp,
         Self::Fairness,
         Self::Exec,
         Self::Instructions,
@@ -122,6 +125,7 @@ impl Workload {
             Self::Idle => "idle",
             Self::Accept => "accept",
             Self::Unix => "unix",
+            Self::Udp => "udp",
             Self::Fairness => "fairness",
             Self::Exec => "exec",
             Self::Instructions => "instructions",

@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
+use io_uring::types::{BufRingEntry, CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 
 /// How long a server may be silent before the run is given up.
@@ -117,6 +117,18 @@ impl LoadRing {
         self.push(send)
     }
 
+    /// Ends every receive: of datagrams, since a shutdown ends only those of streams.
+    pub(crate) fn cancel_all(&mut self) -> io::Result<()> {
+        let cancelled = self
+            .ring
+            .submitter()
+            .register_sync_cancel(None, CancelBuilder::any());
+        match cancelled {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
     fn push(&mut self, entry: squeue::Entry) -> io::Result<()> {
         // SAFETY: a receive takes its memory from the buffer ring, which is mapped for as long as
         // one is armed; a send reads bytes that are never freed.
@@ -132,13 +144,18 @@ impl LoadRing {
     ///
     /// `TimedOut` if nothing completes for ten seconds; others as in `io_uring_enter(2)`.
     pub(crate) fn turn(&mut self, wait: Wait) -> io::Result<()> {
+        self.turn_within(wait, PATIENCE)
+    }
+
+    /// The same with another patience.
+    pub(crate) fn turn_within(&mut self, wait: Wait, patience: Duration) -> io::Result<()> {
         let entered = match wait {
             Wait::Sleep => {
-                let patience = Timespec::from(PATIENCE);
+                let patience = Timespec::from(patience);
                 let limit = SubmitArgs::new().timespec(&patience);
                 self.ring.submitter().submit_with_args(1, &limit).map(drop)
             }
-            Wait::Spin => self.spin(),
+            Wait::Spin => self.spin(patience),
         };
         match entered.as_ref().map_err(io::Error::raw_os_error) {
             Err(Some(libc::EINTR)) => Ok(()),
@@ -147,7 +164,7 @@ impl LoadRing {
         }
     }
 
-    fn spin(&mut self) -> io::Result<()> {
+    fn spin(&mut self, patience: Duration) -> io::Result<()> {
         self.reap()?;
         let since = Instant::now();
         let mut looks = 0_u32;
@@ -157,7 +174,7 @@ impl LoadRing {
             }
             std::hint::spin_loop();
             looks = looks.wrapping_add(1);
-            if looks.is_multiple_of(4096) && since.elapsed() > PATIENCE {
+            if looks.is_multiple_of(4096) && since.elapsed() > patience {
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }

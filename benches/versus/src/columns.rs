@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -15,6 +15,7 @@ use crate::raw;
 use crate::server::ServeOptions;
 
 type ServeTcp = fn(TcpListener, &ServeOptions) -> io::Result<()>;
+type ServeUdp = fn(Vec<UdpSocket>, &ServeOptions) -> io::Result<()>;
 type ServeUnix = fn(UnixListener, &ServeOptions) -> io::Result<()>;
 
 /// What a column is to the others.
@@ -39,6 +40,10 @@ pub(crate) struct Column {
     pub(crate) serve: ServeTcp,
     /// The same on a Unix socket.
     pub(crate) unix: Option<ServeUnix>,
+    /// Echoes datagrams.
+    pub(crate) udp: Option<ServeUdp>,
+    /// The same with GSO and GRO.
+    pub(crate) udp_trains: Option<ServeUdp>,
     /// Echoes on TCP beside ready tasks and a heartbeat; `None` where `exec` is.
     pub(crate) fairness: Option<ServeTcp>,
     /// Measures a row of `exec`; `None` of a column without tasks, or with another's.
@@ -70,6 +75,8 @@ impl Column {
             by_default: true,
             serve,
             unix: None,
+            udp: None,
+            udp_trains: None,
             fairness: None,
             exec: None,
             before: None,
@@ -112,6 +119,16 @@ impl Column {
         self
     }
 
+    const fn with_udp(mut self, serve: ServeUdp) -> Self {
+        self.udp = Some(serve);
+        self
+    }
+
+    const fn with_udp_trains(mut self, serve: ServeUdp) -> Self {
+        self.udp_trains = Some(serve);
+        self
+    }
+
     const fn on_demand(mut self) -> Self {
         self.by_default = false;
         self
@@ -132,24 +149,31 @@ pub(crate) static COLUMNS: [Column; 11] = [
     },
     Column::new("raw", Role::Limit, raw::serve)
         .of("io-uring")
-        .with_unix(raw::serve_unix),
+        .with_unix(raw::serve_unix)
+        .with_udp(raw::serve_udp)
+        .with_udp_trains(raw::serve_udp_trains),
     Column::new("raw-spin", Role::Limit, raw::serve_spinning)
         .of("io-uring")
         .on_demand(),
     Column::new("tokio", Role::Peer, tokio::serve)
         .with_unix(tokio::serve_unix)
+        .with_udp(tokio::serve_udp)
         .with_executor::<tokio::Tokio>(),
     Column::new("monoio", Role::Peer, monoio::serve)
         .with_unix(monoio::serve_unix)
+        .with_udp(monoio::serve_udp)
         .with_executor::<monoio::Monoio>(),
     Column::new("compio", Role::Peer, compio::serve)
         .with_unix(compio::serve_unix)
+        .with_udp(compio::serve_udp)
         .with_executor::<compio::Compio>(),
     Column::new("glommio", Role::Peer, glommio::serve)
         .with_unix(glommio::serve_unix)
+        .with_udp(glommio::serve_udp)
         .with_executor::<glommio::Glommio>(),
     Column::new("tokio-uring", Role::Peer, tokio_uring::serve)
         .with_unix(tokio_uring::serve_unix)
+        .with_udp(tokio_uring::serve_udp)
         .with_executor::<tokio_uring::TokioUring>(),
 ];
 

@@ -26,6 +26,14 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    pub(crate) fn new(requests: u64, seconds: f64, latency: &Histogram<u64>) -> Self {
+        Self {
+            requests,
+            seconds,
+            latency: latency.clone(),
+        }
+    }
+
     pub(crate) fn requests_per_s(&self) -> f64 {
         self.requests as f64 / self.seconds
     }
@@ -196,11 +204,7 @@ impl Load {
     fn window(&mut self) -> Window {
         let seconds = self.since.elapsed().as_secs_f64();
         self.left = 0;
-        Window {
-            requests: self.completed,
-            seconds,
-            latency: self.latency.clone(),
-        }
+        Window::new(self.completed, seconds, &self.latency)
     }
 
     fn turn(&mut self) -> io::Result<()> {
@@ -280,7 +284,7 @@ impl Load {
     }
 }
 
-fn new_histogram() -> Histogram<u64> {
+pub(crate) fn new_histogram() -> Histogram<u64> {
     const LONGEST_NS: u64 = 10_000_000_000;
     Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are in order")
 }

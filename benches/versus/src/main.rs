@@ -28,6 +28,7 @@ mod client;
 mod columns;
 mod coordination;
 mod corering;
+mod datagrams;
 mod exec;
 mod fairness;
 mod host;
@@ -96,6 +97,7 @@ fn list() {
     println!("columns:   {}", names.join(" "));
     println!("cells of echo: {}", listed(&cells::ECHO));
     println!("cells of unix: {}", listed(&cells::UNIX));
+    println!("cells of udp:  {}", listed(&cells::UDP));
     println!("rows of exec: {}", exec::ROWS.join(" "));
 }
 

@@ -11,7 +11,8 @@ use serde::Serialize;
 pub(crate) struct Record {
     pub(crate) workload: &'static str,
     pub(crate) column: &'static str,
-    /// The row of `exec`; the part of `idle`; `spin-off` where the column's default is not used.
+    /// The row of `exec`; the part of `idle`; `spin-off` where the column's default is not used;
+    /// `trains` where datagrams come and go as such.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) what: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -21,7 +22,8 @@ pub(crate) struct Record {
     /// Of `accept`: connections per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) requests_per_s: Option<f64>,
-    /// CPU time of the server process for one request; of `accept`: for one connection.
+    /// CPU time of the server process for one request; of `accept`: for one connection; of `udp`:
+    /// for one datagram.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_ns: Option<f64>,
     /// Of `fairness`: how late a heartbeat was; so are the two that follow.
@@ -36,6 +38,9 @@ pub(crate) struct Record {
     pub(crate) yields_per_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) syscalls_per_op: Option<f64>,
+    /// Datagrams without an answer, of those that were sent in the window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lost: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rss_bytes_per_conn: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]

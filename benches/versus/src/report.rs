@@ -53,6 +53,8 @@ const IDLE_CPU: &str = "64 active connections, server CPU, ns per request";
 const ACCEPT_RATE: &str = "connections per second (× the best peer)";
 const ACCEPT_CPU: &str = "server CPU, ns per connection (× the best peer)";
 const ACCEPT_CALLS: &str = "system calls of the server per connection";
+const UDP_CPU: &str = "server CPU, ns per datagram";
+const UDP_CALLS: &str = "system calls of the server per datagram";
 const LATE_HALF: &str = "lateness of a heartbeat, p50, µs";
 const LATE_MOST: &str = "lateness of a heartbeat, p99, µs";
 const LATE_MAX: &str = "lateness of a heartbeat, longest, µs";
@@ -60,7 +62,7 @@ const READY_YIELDS: &str = "yields per second of the ready tasks together";
 const EXEC_TIME: &str = "ns per operation, of CPU for timer_fire (× the best peer)";
 const INSTRUCTIONS: &str = "user-space instructions per echo request";
 
-const FIGURES: [Figure; 23] = [
+const FIGURES: [Figure; 28] = [
     figure("echo", ECHO_CPU, Style::ToBase, 0, |r| r.cpu_ns),
     figure("echo", "requests per second", Style::ToBase, 0, |r| {
         r.requests_per_s
@@ -91,6 +93,15 @@ const FIGURES: [Figure; 23] = [
     figure("unix", "p50, µs", Style::ToBase, 1, |r| r.p50_us),
     figure("unix", "p99, µs", Style::ToBase, 1, |r| r.p99_us),
     figure("unix", ECHO_CALLS, Style::Plain, 3, |r| r.syscalls_per_op),
+    figure("udp", UDP_CPU, Style::ToBase, 0, |r| r.cpu_ns),
+    figure("udp", "datagrams per second", Style::ToBase, 0, |r| {
+        r.requests_per_s
+    }),
+    figure("udp", "p50, µs", Style::ToBase, 1, |r| r.p50_us),
+    figure("udp", UDP_CALLS, Style::Plain, 3, |r| r.syscalls_per_op),
+    figure("udp", "datagrams lost", Style::Plain, 0, |r| {
+        r.lost.map(|lost| lost as f64)
+    }),
     figure("fairness", LATE_HALF, Style::Plain, 0, |r| r.p50_us),
     figure("fairness", LATE_MOST, Style::Plain, 0, |r| r.p99_us),
     figure("fairness", LATE_MAX, Style::Plain, 0, |r| r.max_us),

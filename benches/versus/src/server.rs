@@ -6,12 +6,12 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::{Args, ValueEnum};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tempfile::TempDir;
 
 use crate::columns::Column;
@@ -28,6 +28,10 @@ pub(crate) enum Service {
     Echo,
     /// Echoes on connections of a Unix socket
     Unix,
+    /// Echoes datagrams
+    Udp,
+    /// The same, where the kernel hands over trains of them
+    UdpTrains,
     /// Echoes on TCP connections beside tasks that are always ready, and says how late a heartbeat is
     Fairness,
 }
@@ -37,6 +41,8 @@ impl Service {
         match self {
             Self::Echo => "echo",
             Self::Unix => "unix",
+            Self::Udp => "udp",
+            Self::UdpTrains => "udp-trains",
             Self::Fairness => "fairness",
         }
     }
@@ -138,7 +144,7 @@ impl Listening {
                 let (socket, folder) = listen_unix()?;
                 (socket, Some(folder))
             }
-            Service::Echo | Service::Fairness => (listen_tcp()?, None),
+            _ => (listen_tcp()?, None),
         };
         let address = socket.local_addr()?;
         Ok(Self {
@@ -150,6 +156,23 @@ impl Listening {
 }
 
 impl Server {
+    /// Starts one that works on sockets which are open already.
+    pub(crate) fn start_on(
+        column: &Column,
+        options: &ServeOptions,
+        sockets: Vec<OwnedFd>,
+    ) -> io::Result<Self> {
+        for socket in &sockets {
+            // They are closed here as soon as the child has them, and it starts no other.
+            SockRef::from(socket).set_cloexec(false)?;
+        }
+        let options = ServeOptions {
+            sockets: sockets.iter().map(AsRawFd::as_raw_fd).collect(),
+            ..options.clone()
+        };
+        Self::start(&[], column, &options, Stdio::null())
+    }
+
     fn start(
         wrapper: &[String],
         column: &Column,
@@ -264,9 +287,20 @@ pub(crate) fn serve(column: &Column, options: &ServeOptions) -> io::Result<()> {
             let serve = column.unix.ok_or_else(unable)?;
             serve(sys::inherited_socket()?.into(), options)
         }
+        Service::Udp => (column.udp.ok_or_else(unable)?)(handed_down(options), options),
+        Service::UdpTrains => {
+            (column.udp_trains.ok_or_else(unable)?)(handed_down(options), options)
+        }
         Service::Fairness => {
             let serve = column.fairness.ok_or_else(unable)?;
             serve(sys::inherited_socket()?.into(), options)
         }
     }
+}
+
+fn handed_down<T: From<OwnedFd>>(options: &ServeOptions) -> Vec<T> {
+    let sockets = options.sockets.iter().copied();
+    sockets
+        .map(|number| sys::handed_down(number).into())
+        .collect()
 }

@@ -223,17 +223,42 @@ pub(crate) fn inherited_socket() -> io::Result<OwnedFd> {
 /// Otherwise a port is taken from all of the machine, although the connection needs one that is
 /// free for its two addresses only.
 pub(crate) fn bind_address_only(socket: BorrowedFd<'_>) -> io::Result<()> {
-    let on: libc::c_int = 1;
+    set_option(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)
+}
+
+/// Has sends of this socket cut into datagrams of so many bytes.
+pub(crate) fn set_udp_segment(socket: BorrowedFd<'_>, bytes: u16) -> io::Result<()> {
+    set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, bytes.into())
+}
+
+/// Has this socket receive trains of datagrams whole.
+pub(crate) fn set_udp_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(socket, libc::SOL_UDP, libc::UDP_GRO, 1)
+}
+
+fn set_option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: the option is a c_int that outlives the call, and its true size is passed.
     check(unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_BIND_ADDRESS_NO_PORT,
-            (&raw const on).cast(),
-            size_of_val(&on) as libc::socklen_t,
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
         )
     })
+}
+
+/// A socket that the parent left open for this process, under the number that it told.
+pub(crate) fn handed_down(number: RawFd) -> OwnedFd {
+    // SAFETY: it was opened for this process by the one that started it, which says so once, and
+    // this is called once for each: nobody else owns it.
+    unsafe { OwnedFd::from_raw_fd(number) }
 }
 
 /// A descriptor as a type that can be made of raw descriptors only.

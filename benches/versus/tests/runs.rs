@@ -1,10 +1,15 @@
 //! The program as it is called: short runs, for what they write and not for what they measure.
 
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
+/// Two programs at once would be servers on one CPU, and one that always has work lets no other run.
+static CPU: Mutex<()> = Mutex::new(());
+
 fn records(arguments: &[&str]) -> (String, Vec<Value>) {
+    let _alone = CPU.lock().unwrap_or_else(PoisonError::into_inner);
     let file = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a file");
     let output = Command::new(env!("CARGO_BIN_EXE_versus"))
         .args(arguments)
@@ -67,6 +72,20 @@ fn unix_measures_what_echo_does() {
         }
     }
     assert!(report.contains("### unix: server CPU"), "{report}");
+}
+
+#[test]
+fn udp_answers_every_datagram_and_has_a_row_for_trains() {
+    let all = "raw,tokio,monoio,compio,glommio,tokio-uring";
+    let (report, records) = records(&["udp", "--cells", "3x1000", "--columns", all]);
+    assert_eq!(columns(&records).join(","), format!("{all},raw"));
+    for record in &records {
+        for field in ["requests_per_s", "cpu_ns", "p50_us", "p99_us"] {
+            assert!(record[field].as_f64().expect(field) > 0.0, "{record}");
+        }
+        assert_eq!(record["lost"], 0, "{record}");
+    }
+    assert!(report.contains("| 3 × 1000 B, trains |"), "{report}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! compio: one ring, one-shot receives into the task's buffer.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
@@ -52,6 +52,37 @@ async fn echo(mut stream: impl AsyncRead + AsyncWrite, buffer: usize) -> io::Res
         let written;
         BufResult(written, buffer) = stream.write_all(buffer).await;
         written?;
+        echoed();
+    }
+}
+
+/// Echoes datagrams, each socket in a task.
+pub(crate) fn serve_udp(sockets: Vec<UdpSocket>, options: &ServeOptions) -> io::Result<()> {
+    let buffer = options.buffer;
+    runtime()?.block_on(async move {
+        let mut tasks = Vec::new();
+        for socket in sockets {
+            let socket = compio::net::UdpSocket::from_std(socket)?;
+            tasks.push(compio::runtime::spawn(echo_datagrams(socket, buffer)));
+        }
+        for task in tasks {
+            task.await.expect("it does not panic")?;
+        }
+        Ok(())
+    })
+}
+
+async fn echo_datagrams(socket: compio::net::UdpSocket, buffer: usize) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(buffer);
+    loop {
+        // As for streams.
+        buffer.clear();
+        let received;
+        BufResult(received, buffer) = socket.recv_from(buffer).await;
+        let (_, from) = received?;
+        let sent;
+        BufResult(sent, buffer) = socket.send_to(buffer, from).await;
+        sent?;
         echoed();
     }
 }

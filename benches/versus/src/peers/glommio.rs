@@ -1,7 +1,7 @@
 //! glommio: three rings, a plain call first and a poll if it would block.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
@@ -50,6 +50,31 @@ async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin, buffer: usize) ->
             return Ok(());
         }
         stream.write_all(&buffer[..length]).await?;
+        echoed();
+    }
+}
+
+/// Echoes datagrams, each socket in a task.
+pub(crate) fn serve_udp(sockets: Vec<UdpSocket>, options: &ServeOptions) -> io::Result<()> {
+    let buffer = options.buffer;
+    executor()?.run(async move {
+        let mut tasks = Vec::new();
+        for socket in sockets {
+            let socket: glommio::net::UdpSocket = sys::adopt(socket.into());
+            tasks.push(glommio::spawn_local(echo_datagrams(socket, buffer)));
+        }
+        for task in tasks {
+            task.await?;
+        }
+        Ok(())
+    })
+}
+
+async fn echo_datagrams(socket: glommio::net::UdpSocket, buffer: usize) -> io::Result<()> {
+    let mut buffer = vec![0; buffer];
+    loop {
+        let (length, from) = socket.recv_from(&mut buffer).await?;
+        socket.send_to(&buffer[..length], from).await?;
         echoed();
     }
 }

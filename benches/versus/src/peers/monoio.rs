@@ -1,7 +1,7 @@
 //! monoio: one ring, one-shot receives into the task's buffer.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
@@ -49,6 +49,35 @@ async fn echo(mut stream: impl AsyncReadRent + AsyncWriteRent, buffer: usize) ->
         let written;
         (written, buffer) = stream.write_all(buffer).await;
         written?;
+        echoed();
+    }
+}
+
+/// Echoes datagrams, each socket in a task.
+pub(crate) fn serve_udp(sockets: Vec<UdpSocket>, options: &ServeOptions) -> io::Result<()> {
+    let buffer = options.buffer;
+    runtime()?.block_on(async move {
+        let mut tasks = Vec::new();
+        for socket in sockets {
+            let socket = monoio::net::udp::UdpSocket::from_std(socket)?;
+            tasks.push(monoio::spawn(echo_datagrams(socket, buffer)));
+        }
+        for task in tasks {
+            task.await?;
+        }
+        Ok(())
+    })
+}
+
+async fn echo_datagrams(socket: monoio::net::udp::UdpSocket, buffer: usize) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(buffer);
+    loop {
+        let received;
+        (received, buffer) = socket.recv_from(buffer).await;
+        let (_, from) = received?;
+        let sent;
+        (sent, buffer) = socket.send_to(buffer, from).await;
+        sent?;
         echoed();
     }
 }

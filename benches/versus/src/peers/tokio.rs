@@ -1,7 +1,7 @@
 //! tokio: one thread, epoll.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
@@ -46,6 +46,32 @@ async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin, buffer: usize) ->
             return Ok(());
         }
         stream.write_all(&buffer[..length]).await?;
+        echoed();
+    }
+}
+
+/// Echoes datagrams, each socket in a task.
+pub(crate) fn serve_udp(sockets: Vec<UdpSocket>, options: &ServeOptions) -> io::Result<()> {
+    let buffer = options.buffer;
+    runtime()?.block_on(async move {
+        let mut tasks = Vec::new();
+        for socket in sockets {
+            socket.set_nonblocking(true)?;
+            let socket = tokio::net::UdpSocket::from_std(socket)?;
+            tasks.push(tokio::spawn(echo_datagrams(socket, buffer)));
+        }
+        for task in tasks {
+            task.await??;
+        }
+        Ok(())
+    })
+}
+
+async fn echo_datagrams(socket: tokio::net::UdpSocket, buffer: usize) -> io::Result<()> {
+    let mut buffer = vec![0; buffer];
+    loop {
+        let (length, from) = socket.recv_from(&mut buffer).await?;
+        socket.send_to(&buffer[..length], from).await?;
         echoed();
     }
 }

@@ -1,7 +1,7 @@
 //! tokio-uring: one ring under tokio's reactor, one-shot receives into the task's buffer.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
@@ -64,6 +64,35 @@ macro_rules! echo {
 
 echo!(echo, TcpStream);
 echo!(echo_unix, UnixStream);
+
+/// Echoes datagrams, each socket in a task.
+pub(crate) fn serve_udp(sockets: Vec<UdpSocket>, options: &ServeOptions) -> io::Result<()> {
+    let buffer = options.buffer;
+    builder().start(async move {
+        let mut tasks = Vec::new();
+        for socket in sockets {
+            let socket = tokio_uring::net::UdpSocket::from_std(socket);
+            tasks.push(tokio_uring::spawn(echo_datagrams(socket, buffer)));
+        }
+        for task in tasks {
+            task.await??;
+        }
+        Ok(())
+    })
+}
+
+async fn echo_datagrams(socket: tokio_uring::net::UdpSocket, buffer: usize) -> io::Result<()> {
+    let mut buffer = vec![0; buffer];
+    loop {
+        let received;
+        (received, buffer) = socket.recv_from(buffer).await;
+        let (length, from) = received?;
+        let (sent, slice) = socket.send_to(buffer.slice(..length), from).await;
+        sent?;
+        buffer = slice.into_inner();
+        echoed();
+    }
+}
 
 fn builder() -> tokio_uring::Builder {
     let mut ring = tokio_uring::uring_builder();

@@ -11,6 +11,7 @@ mod exec;
 mod fairness;
 mod idle;
 mod instructions;
+mod udp;
 
 use std::io;
 
@@ -30,6 +31,7 @@ pub(crate) fn run(workload: Workload, plan: &Plan, progress: &mut Progress) -> V
         Workload::Unix => echo::run_unix(plan, progress),
         Workload::Idle => idle::run(plan, progress),
         Workload::Accept => accept::run(plan, progress),
+        Workload::Udp => udp::run(plan, progress),
         Workload::Fairness => fairness::run(plan, progress),
         Workload::Exec => exec::run(plan, progress),
         Workload::Instructions => instructions::run(plan, progress),
