@@ -35,6 +35,18 @@ impl ControlData {
         data
     }
 
+    /// What a program has asked for, without its descriptors: they are not ours.
+    #[cfg(feature = "sim")]
+    pub(crate) fn of_sender(asked: &[u8]) -> ControlData {
+        let mut data = ControlData::default();
+        for (level, kind, content) in entries(asked) {
+            if (level, kind) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                data.push(level, kind, content);
+            }
+        }
+        data
+    }
+
     /// Adds an entry.
     pub(crate) fn push(&mut self, level: i32, kind: i32, content: &[u8]) {
         let len = HEADER + content.len();

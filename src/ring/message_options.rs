@@ -57,8 +57,8 @@ impl MessageOption {
 impl Fd {
     pub(crate) fn set_message_option(&self, option: MessageOption, value: u32) -> io::Result<()> {
         #[cfg(feature = "sim")]
-        if self.simulated().is_some() {
-            return Err(sim::unsupported("datagrams"));
+        if let Some(call) = self.simulated() {
+            return call.set_message_option(option, value);
         }
         let (level, name) = option.place();
         let value = libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX);
@@ -76,8 +76,8 @@ impl Fd {
 
     pub(crate) fn message_option(&self, option: MessageOption) -> io::Result<u32> {
         #[cfg(feature = "sim")]
-        if self.simulated().is_some() {
-            return Err(sim::unsupported("datagrams"));
+        if let Some(call) = self.simulated() {
+            return call.message_option(option);
         }
         let (level, name) = option.place();
         let mut value: libc::c_int = 0;
@@ -96,8 +96,8 @@ impl Fd {
     /// Gives a socket of datagrams its peer. Does not wait: nothing is sent.
     pub(crate) fn connect_datagrams(&self, address: &SockAddr) -> io::Result<()> {
         #[cfg(feature = "sim")]
-        if self.simulated().is_some() {
-            return Err(sim::unsupported("datagrams"));
+        if let Some(call) = self.simulated() {
+            return call.connect_datagrams(address);
         }
         SockRef::from(self).connect(address)
     }

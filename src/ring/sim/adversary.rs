@@ -179,6 +179,8 @@ fn name(fault: Fault) -> &'static str {
         Fault::LateNotification => "late notification",
         Fault::Interrupted => "enter interrupted",
         Fault::Busy => "enter busy",
+        Fault::Lost => "datagram lost",
+        Fault::Duplicated => "datagram came twice",
     }
 }
 

@@ -5,8 +5,9 @@ use socket2::{SockAddr, SockAddrStorage};
 
 use super::kernel::Args;
 use super::memory::{self, Lent};
-use crate::ring::opcode;
+use super::messages::Outbound;
 use crate::ring::sqe::RawSqe;
+use crate::ring::{ControlData, Name, Rooms, opcode};
 
 /// Whether the op works on the descriptor in its submission, and refers to it while it runs.
 pub(super) fn has_descriptor(code: u8) -> bool {
@@ -33,13 +34,36 @@ pub(super) fn take(sqe: &RawSqe) -> Result<Args, i32> {
     // vouches for the ranges that its kind reads and writes (`Op`).
     unsafe {
         Ok(match sqe.opcode {
+            opcode::SEND if sqe.off != 0 => {
+                // The length is the first half of the field.
+                let [low, high, ..] = sqe.file_index.to_ne_bytes();
+                let len = u16::from_ne_bytes([low, high]);
+                let name = name(sqe.off, usize::from(len))?;
+                let control = ControlData::default();
+                Args::Message(vec![lent(sqe)], Box::new(Outbound { name, control }))
+            }
             opcode::READ | opcode::WRITE | opcode::SEND | opcode::SEND_ZC => {
                 Args::Memory(lent(sqe))
             }
             opcode::RECV if sqe.flags & opcode::BUFFER_SELECT == 0 => Args::Memory(lent(sqe)),
             opcode::SENDMSG => {
                 let header = memory::value::<libc::msghdr>(sqe.addr);
-                Args::Vectors(vectors(&header)?)
+                if header.msg_namelen == 0 && header.msg_controllen == 0 {
+                    return Ok(Args::Vectors(vectors(&header)?));
+                }
+                let name = header.msg_name.expose_provenance() as u64;
+                let name = self::name(name, header.msg_namelen as usize)?;
+                let control = header.msg_control.expose_provenance() as u64;
+                let control = Lent::new(control, header.msg_controllen);
+                let control = ControlData::of_sender(&control.read(header.msg_controllen));
+                Args::Message(vectors(&header)?, Box::new(Outbound { name, control }))
+            }
+            opcode::RECVMSG => {
+                let header = memory::value::<libc::msghdr>(sqe.addr);
+                Args::Rooms(Rooms {
+                    name: header.msg_namelen,
+                    control: header.msg_controllen as u32,
+                })
             }
             opcode::CONNECT => Args::Address(address(sqe.addr, sqe.off)?),
             opcode::OPENAT | opcode::UNLINKAT | opcode::MKDIRAT => {
@@ -61,6 +85,21 @@ pub(super) fn take(sqe: &RawSqe) -> Result<Args, i32> {
 unsafe fn lent(sqe: &RawSqe) -> Lent {
     // SAFETY: as there.
     unsafe { Lent::new(sqe.addr, sqe.len as usize) }
+}
+
+/// # Safety
+///
+/// See [`take`].
+unsafe fn name(address: u64, len: usize) -> Result<Name, i32> {
+    if len > Name::MAX {
+        return Err(libc::EINVAL);
+    }
+    if len == 0 {
+        return Ok(Name::default());
+    }
+    // SAFETY: as there: the op lends `len` bytes.
+    let bytes = unsafe { Lent::new(address, len) }.read(len);
+    Ok(Name::from_bytes(&bytes))
 }
 
 /// # Safety

@@ -9,13 +9,14 @@ use std::rc::Rc;
 use socket2::SockAddr;
 
 use super::World;
+use super::connect::unspecified;
 use super::kernel::{HostId, Kernel};
 use super::number;
 use super::socket::State;
 use super::table::Id;
 use super::unix;
-use crate::ring::SocketOption;
 use crate::ring::fd::Fd;
+use crate::ring::{MessageOption, SocketOption};
 
 /// A simulated descriptor, to be called on.
 #[derive(Debug)]
@@ -57,9 +58,15 @@ impl Simulated {
     }
 
     pub(crate) fn bind(&self, address: &SockAddr) -> io::Result<()> {
-        self.call(|kernel, _, id| match kernel.is_unix(Some(id)) {
-            true => kernel.bind_unix(id, address),
-            false => kernel.bind(id, address.as_socket().ok_or(libc::EAFNOSUPPORT)?),
+        self.call(|kernel, _, id| {
+            if kernel.is_unix(Some(id)) {
+                return kernel.bind_unix(id, address);
+            }
+            let address = address.as_socket().ok_or(libc::EAFNOSUPPORT)?;
+            match kernel.has_messages(id) {
+                true => kernel.bind_messages(id, address),
+                false => kernel.bind(id, address),
+            }
         })
     }
 
@@ -75,10 +82,14 @@ impl Simulated {
             if let Ok(socket) = kernel.unix(id) {
                 return unix_address(socket.local.as_deref());
             }
-            let socket = kernel.socket(id)?;
-            let unbound = if socket.is_v6 { "[::]:0" } else { "0.0.0.0:0" };
-            let unbound = unbound.parse().map_err(|_| libc::EINVAL)?;
-            Ok(SockAddr::from(socket.local.unwrap_or(unbound)))
+            let (is_v6, local) = match kernel.messages(id) {
+                Ok(socket) => (socket.is_v6, socket.local),
+                Err(_) => {
+                    let socket = kernel.socket(id)?;
+                    (socket.is_v6, socket.local)
+                }
+            };
+            Ok(SockAddr::from(local.unwrap_or(unspecified(is_v6))))
         })
     }
 
@@ -89,6 +100,9 @@ impl Simulated {
                     unix::State::Connected => unix_address(socket.peer.as_deref()),
                     _ => Err(libc::ENOTCONN),
                 };
+            }
+            if let Ok(socket) = kernel.messages(id) {
+                return socket.peer.map(SockAddr::from).ok_or(libc::ENOTCONN);
             }
             let socket = kernel.socket(id)?;
             match (&socket.state, socket.peer) {
@@ -130,6 +144,9 @@ impl Simulated {
                 }
                 return Ok(());
             }
+            if kernel.has_messages(id) {
+                return kernel.set_shared_option(id, option, value);
+            }
             kernel.socket_mut(id)?.options.set(option, value);
             Ok(())
         })
@@ -143,6 +160,9 @@ impl Simulated {
                     SocketOption::SendBuffer => Ok(socket.send_buffer),
                     _ => Err(libc::EOPNOTSUPP),
                 };
+            }
+            if kernel.has_messages(id) {
+                return kernel.shared_option(id, option);
             }
             Ok(kernel.socket(id)?.options.get(option))
         })
@@ -164,6 +184,19 @@ impl Simulated {
             kernel.hosts[host].interrupted.retain(|of| *of != id);
             Ok(())
         });
+    }
+
+    pub(crate) fn set_message_option(&self, option: MessageOption, value: u32) -> io::Result<()> {
+        self.call(|kernel, _, id| kernel.set_message_option(id, option, value))
+    }
+
+    pub(crate) fn message_option(&self, option: MessageOption) -> io::Result<u32> {
+        self.call(|kernel, _, id| kernel.message_option(id, option))
+    }
+
+    pub(crate) fn connect_datagrams(&self, address: &SockAddr) -> io::Result<()> {
+        let address = address.as_socket();
+        self.call(|kernel, _, id| kernel.connect_messages(id, address.ok_or(libc::EAFNOSUPPORT)?))
     }
 
     /// A kick. From a thread that has no simulation it does nothing: nobody sleeps in one.

@@ -293,7 +293,7 @@ pub(super) fn reached(address: SocketAddr) -> SocketAddr {
 
 /// A socket's own family is looked at first, and one that is too short for an IPv6 address is no
 /// address at all.
-fn has_family(address: SocketAddr, is_v6: bool) -> Result<(), i32> {
+pub(super) fn has_family(address: SocketAddr, is_v6: bool) -> Result<(), i32> {
     match (is_v6, address.is_ipv6()) {
         (false, true) => Err(libc::EAFNOSUPPORT),
         (true, false) => Err(libc::EINVAL),
@@ -301,11 +301,11 @@ fn has_family(address: SocketAddr, is_v6: bool) -> Result<(), i32> {
     }
 }
 
-fn is_loopback(ip: IpAddr) -> bool {
+pub(super) fn is_loopback(ip: IpAddr) -> bool {
     ip.is_loopback()
 }
 
-fn loopback(is_v6: bool) -> IpAddr {
+pub(super) fn loopback(is_v6: bool) -> IpAddr {
     if is_v6 {
         Ipv6Addr::LOCALHOST.into()
     } else {
@@ -313,7 +313,7 @@ fn loopback(is_v6: bool) -> IpAddr {
     }
 }
 
-fn unspecified(is_v6: bool) -> SocketAddr {
+pub(super) fn unspecified(is_v6: bool) -> SocketAddr {
     let ip: IpAddr = if is_v6 {
         Ipv6Addr::UNSPECIFIED.into()
     } else {

@@ -36,11 +36,15 @@ pub enum Fault {
     Interrupted,
     /// `io_uring_enter` takes only some submissions, or none.
     Busy,
+    /// A datagram does not arrive at another host.
+    Lost,
+    /// A datagram arrives twice.
+    Duplicated,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Fault; 14] = [
+    pub const ALL: [Fault; 16] = [
         Fault::Late,
         Fault::Reordered,
         Fault::Short,
@@ -55,6 +59,8 @@ impl Fault {
         Fault::LateNotification,
         Fault::Interrupted,
         Fault::Busy,
+        Fault::Lost,
+        Fault::Duplicated,
     ];
 
     /// The operations that can fail by themselves: their names, their opcodes, and what with.
@@ -84,8 +90,10 @@ impl Fault {
             ),
             Fault::Error => !errnos(op).is_empty(),
             Fault::Reset => matches!(op, opcode::RECV | opcode::SEND | opcode::SENDMSG),
-            Fault::MultishotEnd => matches!(op, opcode::RECV | opcode::ACCEPT),
-            Fault::NoBuffers | Fault::FlagMissing => op == opcode::RECV,
+            Fault::Lost | Fault::Duplicated => matches!(op, opcode::SEND | opcode::SENDMSG),
+            Fault::MultishotEnd => matches!(op, opcode::RECV | opcode::RECVMSG | opcode::ACCEPT),
+            Fault::NoBuffers => matches!(op, opcode::RECV | opcode::RECVMSG),
+            Fault::FlagMissing => op == opcode::RECV,
             Fault::CancelMissed | Fault::CancelLost => can_wait(op),
             Fault::GivenUp => runs_on_worker(op),
             Fault::LateNotification => op == opcode::SEND_ZC,
@@ -117,11 +125,12 @@ pub(super) fn runs_on_worker(op: u8) -> bool {
 }
 
 /// The operations that the simulated kernel knows, with the names that the kernel gives them.
-pub(crate) const OPERATIONS: [(u8, &str); 20] = [
+pub(crate) const OPERATIONS: [(u8, &str); 21] = [
     (opcode::NOP, "NOP"),
     (opcode::FSYNC, "FSYNC"),
     (opcode::POLL_ADD, "POLL_ADD"),
     (opcode::SENDMSG, "SENDMSG"),
+    (opcode::RECVMSG, "RECVMSG"),
     (opcode::ACCEPT, "ACCEPT"),
     (opcode::ASYNC_CANCEL, "ASYNC_CANCEL"),
     (opcode::CONNECT, "CONNECT"),
@@ -166,6 +175,7 @@ pub(crate) fn errnos(op: u8) -> &'static [i32] {
             ENOMEM,
         ],
         opcode::RECV => &[ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ENOMEM],
+        opcode::RECVMSG => &[ECONNREFUSED, EHOSTUNREACH, ENOMEM],
         opcode::SEND | opcode::SENDMSG | opcode::SEND_ZC => {
             &[ECONNRESET, EPIPE, ETIMEDOUT, EHOSTUNREACH, ENOBUFS, ENOMEM]
         }
@@ -200,7 +210,8 @@ pub(crate) fn errnos_of_unix(op: u8) -> &'static [i32] {
 /// How often each kind of fault happens, where it can.
 ///
 /// The kinds that a correct program never sees, because the runtime deals with them (lateness,
-/// order, short counts, ended multishots, …), are on by default. Those that a program is told of,
+/// order, short counts, ended multishots, …), are on by default, and so are those that UDP does to
+/// everybody ([`Fault::Lost`] and [`Fault::Duplicated`], between hosts). Those that a program is told of,
 /// [`Fault::Error`] and [`Fault::Reset`], are off.
 ///
 /// In each run some of the kinds are switched off, chosen by the seed: what many faults at once
@@ -227,6 +238,8 @@ impl Default for Faults {
             .rate(Fault::Late, 0.1)
             .rate(Fault::Reordered, 0.2)
             .rate(Fault::Short, 0.1)
+            .rate(Fault::Lost, 0.05)
+            .rate(Fault::Duplicated, 0.02)
             .rate(Fault::MultishotEnd, 0.05)
             .rate(Fault::NoBuffers, 0.05)
             .rate(Fault::FlagMissing, 0.05)

@@ -28,7 +28,7 @@ impl Kernel {
             }
             OpenFile::Disk(file) if !file.reads => Tried::failed(libc::EBADF),
             OpenFile::Disk(_) => Tried::of(self.read_file(object, lent, sqe.off)),
-            OpenFile::Socket(_) | OpenFile::Unix(_) | OpenFile::Ring(_) => {
+            OpenFile::Socket(_) | OpenFile::Unix(_) | OpenFile::Messages(_) | OpenFile::Ring(_) => {
                 Tried::failed(libc::EINVAL)
             }
         }
@@ -83,7 +83,7 @@ impl Kernel {
             }
             OpenFile::Disk(file) if !file.writes => Tried::failed(libc::EBADF),
             OpenFile::Disk(_) => Tried::of(self.write_file(object, &lent.read(n), sqe.off)),
-            OpenFile::Socket(_) | OpenFile::Unix(_) | OpenFile::Ring(_) => {
+            OpenFile::Socket(_) | OpenFile::Unix(_) | OpenFile::Messages(_) | OpenFile::Ring(_) => {
                 Tried::failed(libc::EINVAL)
             }
         }

@@ -9,16 +9,19 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::net::SocketAddr;
 
 use super::adversary::Adversary;
 use super::buffers::Group;
 use super::disk::Disk;
 use super::links::Links;
 use super::memory::Lent;
+use super::messages::{Datagram, Outbound};
 use super::object::{Object, OpenFile};
 use super::table::{Id, Table};
 use super::trace::Trace;
 use super::unix::Key;
+use crate::ring::Rooms;
 use crate::ring::cqe::Cqe;
 use crate::ring::sqe::RawSqe;
 
@@ -54,6 +57,8 @@ pub(crate) struct Host {
     pub(super) ports: BTreeMap<u16, Vec<Id>>,
     /// Connections that were accepted, or wait for that, by port.
     pub(super) accepted: BTreeSet<(u16, Id)>,
+    /// UDP sockets that are bound, by port.
+    pub(super) udp_ports: BTreeMap<u16, Vec<Id>>,
     pub(super) next_port: u16,
     /// Eventfds that are written when the process is interrupted.
     pub(super) interrupted: Vec<Id>,
@@ -75,8 +80,18 @@ pub(super) struct RingState {
     /// Ops that are to be tried when the ring is entered.
     pub(super) due: VecDeque<Id>,
     pub(super) by_key: HashMap<u64, Id>,
-    pub(super) group: Option<Group>,
+    pub(super) groups: Vec<Group>,
     pub(super) is_gone: bool,
+}
+
+impl RingState {
+    pub(super) fn group(&self, number: u16) -> Option<&Group> {
+        self.groups.iter().find(|group| group.number == number)
+    }
+
+    pub(super) fn group_mut(&mut self, number: u16) -> Option<&mut Group> {
+        self.groups.iter_mut().find(|group| group.number == number)
+    }
 }
 
 /// An op between its submission and its final completion.
@@ -99,6 +114,10 @@ pub(super) enum Args {
     None,
     Memory(Lent),
     Vectors(Vec<Lent>),
+    /// The pieces of a message, and what is said of it.
+    Message(Vec<Lent>, Box<Outbound>),
+    /// What a receive of messages leaves room for.
+    Rooms(Rooms),
     Address(socket2::SockAddr),
     Paths(Vec<u8>, Vec<u8>),
     /// A path, and where its metadata go.
@@ -110,8 +129,8 @@ impl Args {
     pub(super) fn lent(&self) -> &[Lent] {
         match self {
             Args::Memory(lent) | Args::Status(_, lent) => std::slice::from_ref(lent),
-            Args::Vectors(vectors) => vectors,
-            Args::None | Args::Address(_) | Args::Paths(..) => &[],
+            Args::Vectors(vectors) | Args::Message(vectors, _) => vectors,
+            Args::None | Args::Rooms(_) | Args::Address(_) | Args::Paths(..) => &[],
         }
     }
 }
@@ -128,7 +147,11 @@ impl Args {
                 let ip = address.as_socket().map(|address| address.to_string());
                 ip.unwrap_or_else(|| format!("{:?}", address.as_unix()))
             }
-            Args::None | Args::Memory(_) | Args::Vectors(_) => String::new(),
+            Args::Message(_, outbound) => match outbound.name.ip() {
+                Some(address) => address.to_string(),
+                None => String::new(),
+            },
+            Args::None | Args::Memory(_) | Args::Vectors(_) | Args::Rooms(_) => String::new(),
         }
     }
 }
@@ -153,6 +176,10 @@ pub(super) enum Event {
     Syn(Id, u32),
     /// The answer to a SYN arrives: the server's socket, or an errno.
     Answer(Id, Result<Id, i32>),
+    /// A datagram arrives, from the first host at the second, sent by this socket.
+    Datagram(HostId, HostId, Id, Box<Datagram>),
+    /// A socket is told that nobody is at this address.
+    Refused(Id, SocketAddr),
 }
 
 #[derive(Debug)]
@@ -239,6 +266,10 @@ impl Kernel {
             Event::Deliver(socket) => self.deliver(socket),
             Event::Syn(client, times) => self.syn(client, times),
             Event::Answer(client, answer) => self.answer(client, answer),
+            Event::Datagram(here, there, sender, datagram) => {
+                self.arrive(here, there, sender, *datagram);
+            }
+            Event::Refused(sender, to) => self.refuse(sender, to),
         }
     }
 
@@ -282,6 +313,7 @@ impl Kernel {
         match object.file {
             OpenFile::Socket(socket) => self.end_socket(id, object.host, *socket),
             OpenFile::Unix(socket) => self.end_unix(object.host, *socket),
+            OpenFile::Messages(socket) => self.forget_udp_port(id, object.host, &socket),
             OpenFile::Disk(file) => self.hosts[object.host].disk.close(file.inode),
             OpenFile::Event(_) | OpenFile::Ring(_) => {}
         }

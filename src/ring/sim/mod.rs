@@ -29,12 +29,14 @@ mod buffers;
 mod calls;
 mod cancel;
 mod connect;
+mod datagrams;
 mod disk;
 pub(crate) mod faults;
 mod files;
 pub(crate) mod kernel;
 mod links;
 mod memory;
+mod messages;
 mod names;
 mod number;
 mod object;
@@ -161,6 +163,7 @@ impl World {
             nofile: 1024,
             disk: Disk::new(),
             ports: BTreeMap::new(),
+            udp_ports: BTreeMap::new(),
             accepted: BTreeSet::new(),
             next_port: 32_768,
             interrupted: Vec::new(),
@@ -293,6 +296,7 @@ impl Kernel {
             self.release(object);
         }
         self.hosts[host].ports.clear();
+        self.hosts[host].udp_ports.clear();
         self.hosts[host].accepted.clear();
         self.hosts[host].unix.clear();
         self.hosts[host].interrupted.clear();

@@ -1,6 +1,7 @@
 //! What descriptors stand for.
 
 use super::kernel::HostId;
+use super::messages::MessageSocket;
 use super::socket::Socket;
 use super::table::Id;
 use super::unix::Unix;
@@ -18,6 +19,7 @@ pub(super) struct Object {
 pub(super) enum OpenFile {
     Socket(Box<Socket>),
     Unix(Box<Unix>),
+    Messages(Box<MessageSocket>),
     /// An eventfd and its count.
     Event(u64),
     Disk(DiskFile),

@@ -202,6 +202,10 @@ impl Kernel {
             (opcode::ACCEPT, Some(object)) => self.try_accept(object, sqe),
             (opcode::CONNECT, Some(object)) => self.try_connect(id, object),
             (opcode::RECV, Some(object)) => self.try_recv(id, object, sqe),
+            (opcode::RECVMSG, Some(object)) => self.try_recvmsg(id, object, sqe),
+            (opcode::SEND | opcode::SENDMSG, Some(object)) if self.has_messages(object) => {
+                self.try_send_message(id, object, sqe)
+            }
             (opcode::SEND | opcode::SENDMSG | opcode::SEND_ZC, Some(object)) => {
                 self.try_send(id, object, sqe)
             }
@@ -227,6 +231,9 @@ impl Kernel {
     /// An error that the adversary has chosen, with what belongs to it.
     fn fail(&mut self, host: HostId, object: Option<Id>, sqe: &RawSqe, errno: i32) -> Tried {
         match (sqe.opcode, object) {
+            (_, Some(object)) if self.has_messages(object) => {
+                return Tried::failed(self.errno_of_messages(object, errno));
+            }
             // The number is released whatever close reports.
             (opcode::CLOSE, _) => {
                 let _ = self.close(host, sqe.fd);

@@ -52,7 +52,7 @@ impl SimRing {
             overflows: 0,
             due: Default::default(),
             by_key: Default::default(),
-            group: None,
+            groups: Vec::new(),
             is_gone: false,
         });
         // Some worlds run an older kernel.
@@ -183,21 +183,24 @@ impl SimRing {
         }
         let mut kernel = self.world.kernel.borrow_mut();
         let ring = &mut kernel.rings[self.id];
-        if ring.group.is_some() {
+        if ring.group(group).is_some() {
             return Err(os(libc::EEXIST));
         }
         // SAFETY: the caller's promise; `unregister_buf_ring` drops it, and so does the ring.
-        ring.group = Some(unsafe { Group::new(group, address, entries, incremental) });
+        let group = unsafe { Group::new(group, address, entries, incremental) };
+        ring.groups.push(group);
         Ok(())
     }
 
     pub(crate) fn unregister_buf_ring(&mut self, group: u16) -> io::Result<()> {
         let mut kernel = self.world.kernel.borrow_mut();
-        let registered = &mut kernel.rings[self.id].group;
-        match registered.take_if(|registered| registered.number == group) {
-            Some(_) => Ok(()),
-            None => Err(os(libc::ENOENT)),
+        let registered = &mut kernel.rings[self.id].groups;
+        let before = registered.len();
+        registered.retain(|registered| registered.number != group);
+        if registered.len() == before {
+            return Err(os(libc::ENOENT));
         }
+        Ok(())
     }
 
     #[allow(dead_code, reason = "one core alone has nobody to tell")]
@@ -210,15 +213,16 @@ impl SimRing {
     }
 
     pub(crate) fn socket(&self, domain: Domain, kind: Type) -> io::Result<Fd> {
+        let is_v6 = domain == Domain::IPV6;
         let mut kernel = self.world.kernel.borrow_mut();
-        if kind == Type::STREAM && domain == Domain::UNIX {
-            let socket = kernel.new_unix(self.host);
-            return self.install(&mut kernel, socket);
-        }
-        if kind != Type::STREAM || !matches!(domain, Domain::IPV4 | Domain::IPV6) {
-            return Err(os(libc::EAFNOSUPPORT));
-        }
-        let socket = kernel.new_socket(self.host, domain == Domain::IPV6);
+        let socket = match (domain, kind) {
+            (Domain::UNIX, Type::STREAM) => kernel.new_unix(self.host),
+            (Domain::IPV4 | Domain::IPV6, Type::STREAM) => kernel.new_socket(self.host, is_v6),
+            (Domain::IPV4 | Domain::IPV6, Type::DGRAM) => {
+                kernel.new_message_socket(self.host, is_v6)
+            }
+            _ => return Err(os(libc::EAFNOSUPPORT)),
+        };
         self.install(&mut kernel, socket)
     }
 
@@ -296,7 +300,7 @@ impl Drop for SimRing {
             kernel.finish(op, -libc::ECANCELED, 0);
         }
         kernel.rings[self.id].is_gone = true;
-        kernel.rings[self.id].group = None;
+        kernel.rings[self.id].groups.clear();
         let _ = kernel.close(self.host, self.fd);
     }
 }

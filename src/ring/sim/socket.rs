@@ -319,8 +319,8 @@ impl Kernel {
     }
 
     fn has_buffer(&self, ring: RingId, number: u16) -> bool {
-        let group = self.rings[ring].group.as_ref();
-        group.is_some_and(|group| group.number == number && group.next().is_some())
+        let group = self.rings[ring].group(number);
+        group.is_some_and(|group| group.next().is_some())
     }
 
     fn recv_into(&mut self, id: Id, lent: super::memory::Lent, readable: usize) -> Tried {
@@ -331,8 +331,7 @@ impl Kernel {
 
     fn recv_provided(&mut self, ring: RingId, id: Id, sqe: &RawSqe, readable: usize) -> Tried {
         let none = self.adversary.strikes(Fault::NoBuffers, sqe.opcode);
-        let group = self.rings[ring].group.as_ref();
-        let group = group.filter(|group| group.number == sqe.buf_group && !none);
+        let group = self.rings[ring].group(sqe.buf_group).filter(|_| !none);
         let Some((room, incremental)) = group.and_then(|g| Some((g.next()?, g.is_incremental())))
         else {
             return Tried::failed(libc::ENOBUFS);
@@ -340,7 +339,7 @@ impl Kernel {
         let n = self.shortened(opcode::RECV, readable.min(room.len()));
         let forget = incremental && self.adversary.strikes(Fault::FlagMissing, sqe.opcode);
         let mut flags = self.take_from(id, room, n);
-        if let Some(group) = &mut self.rings[ring].group {
+        if let Some(group) = self.rings[ring].group_mut(sqe.buf_group) {
             flags |= group.commit(n, forget);
         }
         if sqe.ioprio & opcode::RECV_MULTISHOT != 0 {
@@ -443,7 +442,7 @@ impl Kernel {
             OpenFile::Event(_) | OpenFile::Disk(_) => libc::POLLIN | libc::POLLOUT,
             OpenFile::Socket(socket) => socket.ready(self.room_to_send(id)),
             OpenFile::Unix(socket) => socket.ready(self.room_to_send(id)),
-            OpenFile::Ring(_) => 0,
+            OpenFile::Messages(_) | OpenFile::Ring(_) => 0,
         };
         // Those are told of without being asked for.
         let always = libc::POLLERR | libc::POLLHUP | libc::POLLRDHUP;
