@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use socket2::SockAddr;
+
 use super::TcpStream;
 use super::listener::{Accepting, Listener};
 use super::stream::{Socket, StreamSocket};
@@ -15,6 +17,33 @@ use crate::driver::{Driver, Op};
 use crate::io::{Operation, Sealed, cancelled};
 use crate::op;
 use crate::ring::Fd;
+
+/// What a listener accepts. Implemented by the sockets of this crate and by nothing else.
+#[allow(private_interfaces, reason = "sealed")]
+pub trait Connection: Sized {
+    /// What its sockets are called.
+    type Address;
+
+    #[doc(hidden)]
+    fn of_accepted(fd: Fd, driver: Rc<Driver>) -> io::Result<Self>;
+
+    #[doc(hidden)]
+    fn address(address: &SockAddr) -> io::Result<Self::Address>;
+}
+
+#[allow(private_interfaces, reason = "sealed")]
+impl<S: StreamSocket> Connection for S {
+    type Address = <S as StreamSocket>::Address;
+
+    #[inline]
+    fn of_accepted(fd: Fd, driver: Rc<Driver>) -> io::Result<S> {
+        Ok(S::of(Socket::new(fd, driver)))
+    }
+
+    fn address(address: &SockAddr) -> io::Result<Self::Address> {
+        <S as StreamSocket>::address(address)
+    }
+}
 
 /// The future of a listener's `accept`: the stream and its peer's address.
 ///
@@ -28,7 +57,7 @@ pub struct Accept<'a, S = TcpStream> {
     _becomes: PhantomData<fn() -> S>,
 }
 
-impl<'a, S: StreamSocket> Accept<'a, S> {
+impl<'a, S: Connection> Accept<'a, S> {
     pub(super) fn new(listener: &'a Rc<Listener>) -> Accept<'a, S> {
         Accept {
             accepting: listener.accepting(),
@@ -38,7 +67,7 @@ impl<'a, S: StreamSocket> Accept<'a, S> {
     }
 }
 
-impl<S: StreamSocket> Future for Accept<'_, S> {
+impl<S: Connection> Future for Accept<'_, S> {
     type Output = io::Result<(S, S::Address)>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -52,12 +81,12 @@ impl<S: StreamSocket> Future for Accept<'_, S> {
 }
 
 /// A connection and its peer's address. `None` if the peer is gone already.
-fn accepted<S: StreamSocket>(fd: Fd, driver: &Rc<Driver>) -> Option<io::Result<(S, S::Address)>> {
+fn accepted<S: Connection>(fd: Fd, driver: &Rc<Driver>) -> Option<io::Result<(S, S::Address)>> {
     // A multishot accept has one place for all addresses, so it is asked for afterwards.
     match fd.getpeername() {
         Ok(peer) => {
-            let stream = S::of(Socket::new(fd, Rc::clone(driver)));
-            Some(S::address(&peer).map(|peer| (stream, peer)))
+            let connection = S::of_accepted(fd, Rc::clone(driver));
+            Some(connection.and_then(|it| Ok((it, S::address(&peer)?))))
         }
         // The peer has reset the connection in the backlog: nobody is left to talk to.
         Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => None,
@@ -66,7 +95,7 @@ fn accepted<S: StreamSocket>(fd: Fd, driver: &Rc<Driver>) -> Option<io::Result<(
 }
 
 /// Closes a listener that `owner` owns, and hands out the connections that nobody has taken.
-pub(super) async fn close<S: StreamSocket>(
+pub(super) async fn close<S: Connection>(
     listener: Rc<Listener>,
     owner: impl Sized,
 ) -> io::Result<Vec<(S, S::Address)>> {
@@ -85,7 +114,7 @@ pub(super) async fn close<S: StreamSocket>(
 
 impl<S> Sealed for Accept<'_, S> {}
 
-impl<S: StreamSocket> Operation for Accept<'_, S> {
+impl<S: Connection> Operation for Accept<'_, S> {
     type Outcome = Self::Output;
 
     fn poll_cancel(&mut self, _: &mut Context<'_>) -> Poll<Self::Outcome> {

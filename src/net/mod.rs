@@ -57,7 +57,7 @@ mod tcp;
 mod udp;
 mod unix;
 
-pub use self::accept::Accept;
+pub use self::accept::{Accept, Connection};
 pub use self::datagram::{
     Control, Datagram, DatagramSocket, PacketInfo, Peek, Received, RecvDatagram, RecvFrom,
     SendDatagram, SendMsg,
@@ -65,8 +65,12 @@ pub use self::datagram::{
 pub use self::halves::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use self::lookup::{ToSocketAddrs, lookup_host};
 pub use self::stream::{
-    FillBuf, FillMore, Read, Recv, StreamSocket, Write, WriteAll, WriteVectored, WriteZeroCopy,
+    FillBuf, FillMore, Read, Recv, StreamSocket, Write, WriteAll, WriteVectored,
+    WriteWithDescriptors, WriteZeroCopy,
 };
 pub use self::tcp::{Connect, Keepalive, TcpListener, TcpSocket, TcpStream};
 pub use self::udp::UdpSocket;
-pub use self::unix::{UCred, UnixListener, UnixStream};
+pub use self::unix::{
+    RecvRecord, RecvRecordInto, UCred, UnixDatagram, UnixDescriptorReceiver, UnixListener,
+    UnixSeqpacket, UnixSeqpacketListener, UnixStream,
+};

@@ -22,6 +22,7 @@ mod recv;
 mod recv_side;
 mod send_side;
 mod write;
+mod write_descriptors;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -36,6 +37,7 @@ pub use self::read::Read;
 pub use self::recv::Recv;
 use self::send_side::SendSide;
 pub use self::write::{Write, WriteAll, WriteVectored, WriteZeroCopy};
+pub use self::write_descriptors::WriteWithDescriptors;
 use crate::driver::{Driver, Key};
 use crate::ring::Fd;
 
@@ -89,6 +91,17 @@ impl Socket {
 
     pub(crate) fn fd(&self) -> &Fd {
         &self.fd
+    }
+
+    /// Another handle receives from now on: readers here are told `EBUSY`. False, and nothing
+    /// changes, if something is being received, or was and is unread.
+    pub(crate) fn give_up_receiving(&self) -> bool {
+        let mut side = self.recv.borrow_mut();
+        let is_fresh = !side.is_armed() && side.head.is_none() && side.end == inbox::End::Open;
+        if is_fresh {
+            side.fail(libc::EBUSY);
+        }
+        is_fresh
     }
 
     /// The user's handle is gone: cancels the receive and lets a committed send finish. Not so if

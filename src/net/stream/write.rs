@@ -126,7 +126,7 @@ impl<B: IoBuf> Future for WriteZeroCopy<'_, B> {
 type Step<B> = Result<BufResult<usize, B>, Send<Socket, B>>;
 
 /// What a future makes of its op in the end.
-trait Finish: Op {
+pub(super) trait Finish: Op {
     type Buf;
     type Done;
 
@@ -251,7 +251,7 @@ impl<B: IoBuf> WriteAll<'_, B> {
 }
 
 /// Makes an op of a buffer and submits it when it is its turn.
-struct InTurn<'a, B, T: Op> {
+pub(super) struct InTurn<'a, B, T: Op> {
     socket: &'a Rc<Socket>,
     place: Option<Place>,
     state: State<B, T>,
@@ -280,7 +280,7 @@ impl<B, T: Op> fmt::Debug for InTurn<'_, B, T> {
 
 impl<'a, B, T: Finish<Buf = B>> InTurn<'a, B, T> {
     #[inline]
-    fn new(socket: &'a Rc<Socket>, buf: B) -> Self {
+    pub(super) fn new(socket: &'a Rc<Socket>, buf: B) -> Self {
         InTurn {
             socket,
             place: None,
@@ -291,7 +291,7 @@ impl<'a, B, T: Finish<Buf = B>> InTurn<'a, B, T> {
     /// What becomes of the op, once its completion has come. `make` is asked for the op when its
     /// turn comes.
     #[inline]
-    fn poll(
+    pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         make: impl FnOnce(Rc<Socket>, B) -> T,
@@ -318,7 +318,7 @@ impl<'a, B, T: Finish<Buf = B>> InTurn<'a, B, T> {
     }
 
     /// Ends the write: without a turn nothing is sent, and after it the kernel says how much was.
-    fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<BufResult<usize, B>> {
+    pub(super) fn poll_cancel(&mut self, cx: &mut Context<'_>) -> Poll<BufResult<usize, B>> {
         match &mut self.state {
             State::Sent(ticket) => {
                 ticket.cancel();

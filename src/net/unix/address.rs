@@ -9,6 +9,8 @@ use std::path::Path;
 
 use socket2::SockAddr;
 
+use crate::ring::Name;
+
 /// Bytes of a path: 108 with the NUL at its end.
 const PATH_MAX: usize = 107;
 
@@ -53,6 +55,24 @@ pub(super) fn of_std(address: &SocketAddr) -> io::Result<SockAddr> {
     SockAddr::unix(OsStr::from_bytes(&path))
 }
 
+/// The name that came with a message, as std has it. One that is none counts as no name.
+pub(super) fn of_name(name: &Name) -> SocketAddr {
+    let path = name.as_bytes().get(2..).unwrap_or_default();
+    let address = match path.strip_prefix(b"\0") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => {
+            // A path ends with a NUL, which need not be there if it is as long as it may be.
+            let end = path.iter().position(|&byte| byte == 0);
+            SocketAddr::from_pathname(OsStr::from_bytes(&path[..end.unwrap_or(path.len())]))
+        }
+    };
+    address.unwrap_or_else(|_| unnamed())
+}
+
+fn unnamed() -> SocketAddr {
+    SocketAddr::from_pathname("").expect("an empty path is no name")
+}
+
 /// The same name as std has it; one without a name, too.
 pub(super) fn to_std(address: &SockAddr) -> io::Result<SocketAddr> {
     if let Some(address) = address.as_unix() {
@@ -60,7 +80,7 @@ pub(super) fn to_std(address: &SockAddr) -> io::Result<SocketAddr> {
     }
     match address.as_abstract_namespace() {
         Some(name) => SocketAddr::from_abstract_name(name),
-        None if address.is_unix() => SocketAddr::from_pathname(""),
+        None if address.is_unix() => Ok(unnamed()),
         None => Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT)),
     }
 }

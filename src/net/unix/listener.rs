@@ -20,6 +20,15 @@ use crate::ring::Fd;
 /// Connections that the kernel keeps while nobody accepts them; `net.core.somaxconn` caps it.
 const BACKLOG: i32 = 1024;
 
+/// A new socket of `kind` that listens at `address`.
+pub(super) fn listen(kind: Type, address: &SockAddr) -> io::Result<Rc<Listener>> {
+    let driver = Driver::current()?;
+    let fd = driver.with_ring(|ring| ring.socket(Domain::UNIX, kind, None))?;
+    fd.bind(address)?;
+    fd.listen(BACKLOG)?;
+    Ok(Listener::new(fd, driver))
+}
+
 /// A Unix stream socket that accepts connections.
 ///
 /// As [`TcpListener`](crate::net::TcpListener) in everything but its names.
@@ -61,7 +70,7 @@ impl UnixListener {
     ///
     /// [`unix(7)`](https://man7.org/linux/man-pages/man7/unix.7.html)
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
-        UnixListener::listen(&of_path(path.as_ref())?)
+        listen(Type::STREAM, &of_path(path.as_ref())?).map(UnixListener)
     }
 
     /// Listens at an address of std's, which may be an abstract name.
@@ -87,15 +96,7 @@ impl UnixListener {
     /// # }
     /// ```
     pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixListener> {
-        UnixListener::listen(&of_std(address)?)
-    }
-
-    fn listen(address: &SockAddr) -> io::Result<UnixListener> {
-        let driver = Driver::current()?;
-        let fd = driver.with_ring(|ring| ring.socket(Domain::UNIX, Type::STREAM, None))?;
-        fd.bind(address)?;
-        fd.listen(BACKLOG)?;
-        Ok(UnixListener(Listener::new(fd, driver)))
+        listen(Type::STREAM, &of_std(address)?).map(UnixListener)
     }
 
     /// Accepts a connection: the stream and the peer's address, which mostly has no name.

@@ -13,10 +13,12 @@ use socket2::{Domain, SockAddr, Type};
 
 use super::address::{of_path, of_std, to_std};
 use super::credentials::UCred;
+use super::descriptors::UnixDescriptorReceiver;
 use crate::driver::{Driver, Op};
 use crate::net::halves::{self, OwnedReadHalf, OwnedWriteHalf};
 use crate::net::stream::{
     FillBuf, FillMore, Read, Recv, Socket, StreamSocket, Write, WriteAll, WriteVectored,
+    WriteWithDescriptors,
 };
 use crate::op;
 use crate::ring::Fd;
@@ -165,6 +167,73 @@ impl UnixStream {
     #[doc(alias = "IORING_OP_SENDMSG")]
     pub fn write_vectored<B: IoBufs>(&self, bufs: B) -> WriteVectored<'_, B> {
         WriteVectored::new(&self.0, bufs)
+    }
+
+    /// Writes as much of `buf` as the kernel takes at once, with `descriptors` beside the first of
+    /// these bytes, and gives `buf` back with their number. Write the rest as usual: the
+    /// descriptors are with the first part.
+    ///
+    /// The descriptors are closed here when the write has ended, whatever came of it: the kernel
+    /// has duplicates. The peer gets them if it receives them
+    /// ([`receive_descriptors`](UnixStream::receive_descriptors)), or else they are closed as its
+    /// kernel reads past them.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](UnixStream::write). `EINVAL`: there are more than 253 descriptors.
+    /// `InvalidInput`: `buf` is empty. `ETOOMANYREFS`: more descriptors are on their way than the process may have open.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`write`](UnixStream::write). Descriptors of what is not sent are closed.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_SENDMSG`, since 5.3.
+    ///
+    /// # Source
+    ///
+    /// `SCM_RIGHTS` in [`unix(7)`](https://man7.org/linux/man-pages/man7/unix.7.html)
+    #[doc(alias = "SCM_RIGHTS")]
+    pub fn write_with_descriptors<B: IoBuf>(
+        &self,
+        buf: B,
+        descriptors: Vec<OwnedFd>,
+    ) -> WriteWithDescriptors<'_, B> {
+        WriteWithDescriptors::new(&self.0, buf, descriptors)
+    }
+
+    /// From now on what comes is received through the handle that this returns, with the
+    /// descriptors that come along. Call it before the first receive.
+    ///
+    /// The receive of a stream is armed once and for all, and descriptors that come to one which
+    /// does not ask for them are closed by the kernel: so a stream is told before, and has no way
+    /// back. Its own receiving methods fail with `EBUSY` from then on. It still writes.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`: a receive was begun already. `EMFILE`: no descriptor is left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # corering::Runtime::new()?.block_on(async {
+    /// let (a, b) = UnixStream::pair()?;
+    /// let incoming = b.receive_descriptors()?;
+    /// let file = std::fs::File::open("/proc/self/comm")?;
+    /// a.write_with_descriptors("a file", vec![file.into()]).await.0?;
+    ///
+    /// let mut piece = incoming.recv().await?.expect("the peer is there");
+    /// assert_eq!(&*piece.payload, b"a file");
+    /// assert_eq!(piece.control.take_descriptors().len(), 1);
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    pub fn receive_descriptors(&self) -> io::Result<UnixDescriptorReceiver> {
+        UnixDescriptorReceiver::new(&self.0)
     }
 
     /// Ends one or both directions. See [`TcpStream::shutdown`](crate::net::TcpStream::shutdown).
