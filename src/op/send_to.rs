@@ -29,7 +29,7 @@ unsafe impl<S: MessageSender, B: IoBuf> Op for SendTo<S, B> {
         sqe.op(opcode::SEND)
             .fd(self.socket.fd())
             .lend(start, len)
-            .destination(&self.name)
+            .destination(self.name.as_bytes())
             .op_flags(libc::MSG_NOSIGNAL.cast_unsigned());
     }
 

@@ -6,7 +6,6 @@ use std::marker::PhantomData;
 use std::os::fd::RawFd;
 
 use super::fd::Fd;
-use super::name::Name;
 use super::opcode;
 
 /// The most that one read or write moves, bytes (`MAX_RW_COUNT`): 2 GiB less a page.
@@ -171,14 +170,13 @@ impl<'op> Sqe<'op> {
         self
     }
 
-    /// Lends the name of the socket to send to. None if it is empty.
+    /// Lends the bytes of the name of the socket to send to. None if there are none.
     #[inline]
-    pub(crate) fn destination(&mut self, name: &'op Name) -> &mut Self {
-        let bytes = name.as_bytes();
-        if !bytes.is_empty() {
-            self.raw.off = bytes.as_ptr().expose_provenance() as u64;
+    pub(crate) fn destination(&mut self, name: &'op [u8]) -> &mut Self {
+        if !name.is_empty() {
+            self.raw.off = name.as_ptr().expose_provenance() as u64;
             // A 16-bit length in the first half of the field.
-            let [low, high] = (bytes.len() as u16).to_ne_bytes();
+            let [low, high] = (name.len() as u16).to_ne_bytes();
             self.raw.file_index = u32::from_ne_bytes([low, high, 0, 0]);
         }
         self
