@@ -36,6 +36,8 @@ mod peer;
 mod receive;
 #[path = "ends/send.rs"]
 mod send;
+#[path = "ends/unix.rs"]
+mod unix;
 
 use std::time::Instant;
 
@@ -78,6 +80,14 @@ fn catalogue() -> Vec<Row> {
         Row::of::<datagram::Receive<datagram::ByPeek>>(),
         Row::of::<datagram::Send<datagram::ByAddress>>(),
         Row::of::<datagram::Send<datagram::WithControl>>(),
+        Row::of::<unix::Receive<unix::Datagrams>>(),
+        Row::of::<unix::Receive<unix::Records<false>>>(),
+        Row::of::<unix::Receive<unix::Records<true>>>(),
+        Row::of::<unix::Receive<unix::Pieces>>(),
+        Row::of::<unix::Send<unix::SendDatagram<false>>>(),
+        Row::of::<unix::Send<unix::SendDatagram<true>>>(),
+        Row::of::<unix::Send<unix::SendRecord>>(),
+        Row::of::<unix::Send<unix::WriteWithDescriptors>>(),
         Row::of::<files::ReadAt>(),
         Row::of::<files::WriteAt>(),
         Row::of::<files::WriteFile<false>>(),
