@@ -184,6 +184,39 @@ fn messages_come_in_order_whoever_is_dropped_and_whatever_waits() {
 }
 
 #[test]
+fn many_sends_at_once_come_in_the_order_of_their_calls() {
+    run(async {
+        for round in 0..20_u32 {
+            let (a, b) = UnixDatagram::pair()?;
+            // More than the kernel keeps, so that most of them wait.
+            let mut sends: Vec<_> = (0..800_u32)
+                .map(|n| Box::pin(a.send(n.to_le_bytes().to_vec())))
+                .collect();
+            for send in &mut sends {
+                assert!(poll_once(send).await.is_none());
+            }
+            let receiving = spawn(async move {
+                let mut order = Vec::new();
+                while order.len() < 800 {
+                    let message = b.recv().await?;
+                    order.push(u32::from_le_bytes(message.payload[..].try_into().unwrap()));
+                    if order.len() as u32 % 100 == round {
+                        sleep(Duration::from_micros(200)).await;
+                    }
+                }
+                io::Result::Ok(order)
+            });
+            for send in sends {
+                send.await.0?;
+            }
+            let order = receiving.await.unwrap()?;
+            assert!(order.is_sorted(), "{order:?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn a_send_waits_until_there_is_room() {
     run(async {
         let (a, b) = UnixSeqpacket::pair()?;
