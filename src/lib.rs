@@ -103,6 +103,7 @@
 //! | dropped | what becomes of it |
 //! |---|---|
 //! | `accept`, `recv`, `read`, `fill_buf` | the next call gets the connection or the bytes |
+//! | `read_exact`, `read_until`, `next_line`, `FramedRead::next`, … | they have taken nothing: the next call gets all the bytes |
 //! | `write_all`, `write_at`, `sync_data`, … | before its turn: nothing happens; after: it runs to its end, and an error is reported later |
 //! | `connect`, `open` | cancelled; what comes about all the same is closed |
 //! | `rename`, `remove_file`, `create_dir`, … | cancelled; what has happened all the same stays so |
