@@ -41,6 +41,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_delimiter = ',')]
     pub(crate) cells: Vec<Cell>,
 
+    /// Bytes that copy passes on in one measurement, both directions together
+    #[arg(long, default_value_t = 1 << 30, value_parser = clap::value_parser!(u64).range(1 << 20..))]
+    pub(crate) bytes: u64,
+
     /// What servers do at one connection before they sleep: what is their default, or nothing
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Spin::Default, Spin::Off])]
     pub(crate) spin: Vec<Spin>,
@@ -97,6 +101,8 @@ pub(crate) enum Workload {
     Unix,
     /// A datagram and its answer, 16 at a time on each socket; and trains of them with GSO and GRO
     Udp,
+    /// Two connections, and what comes on either is passed on to the other
+    Copy,
     /// A heartbeat beside 64 streams and 1,000 tasks that are always ready
     Fairness,
     /// Yields, spawns and timers, without I/O
@@ -108,12 +114,13 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const EACH: [Self; 8] = [
+    pub(crate) const EACH: [Self; 9] = [
         Self::Echo,
         Self::Idle,
         Self::Accept,
         Self::Unix,
         Self::Udp,
+        Self::Copy,
         Self::Fairness,
         Self::Exec,
         Self::Instructions,
@@ -126,6 +133,7 @@ impl Workload {
             Self::Accept => "accept",
             Self::Unix => "unix",
             Self::Udp => "udp",
+            Self::Copy => "copy",
             Self::Fairness => "fairness",
             Self::Exec => "exec",
             Self::Instructions => "instructions",
@@ -149,6 +157,7 @@ pub(crate) struct Plan {
     /// None if each workload is to have its own.
     pub(crate) cells: Vec<Cell>,
     pub(crate) spin: Vec<Spin>,
+    pub(crate) bytes: u64,
     pub(crate) real_time: bool,
 }
 
@@ -185,6 +194,7 @@ impl Arguments {
             window: self.seconds,
             cells: self.cells.clone(),
             spin: self.spin.clone(),
+            bytes: self.bytes,
             real_time: fifo_permitted && !self.no_fifo,
         }
     }

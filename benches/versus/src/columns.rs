@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -16,6 +16,7 @@ use crate::server::ServeOptions;
 
 type ServeTcp = fn(TcpListener, &ServeOptions) -> io::Result<()>;
 type ServeUdp = fn(Vec<UdpSocket>, &ServeOptions) -> io::Result<()>;
+type ServeCopy = fn(TcpStream, TcpStream, &ServeOptions) -> io::Result<()>;
 type ServeUnix = fn(UnixListener, &ServeOptions) -> io::Result<()>;
 
 /// What a column is to the others.
@@ -44,6 +45,8 @@ pub(crate) struct Column {
     pub(crate) udp: Option<ServeUdp>,
     /// The same with GSO and GRO.
     pub(crate) udp_trains: Option<ServeUdp>,
+    /// Copies between two streams in both directions, until both have ended.
+    pub(crate) copy: Option<ServeCopy>,
     /// Echoes on TCP beside ready tasks and a heartbeat; `None` where `exec` is.
     pub(crate) fairness: Option<ServeTcp>,
     /// Measures a row of `exec`; `None` of a column without tasks, or with another's.
@@ -77,6 +80,7 @@ impl Column {
             unix: None,
             udp: None,
             udp_trains: None,
+            copy: None,
             fairness: None,
             exec: None,
             before: None,
@@ -129,6 +133,11 @@ impl Column {
         self
     }
 
+    const fn with_copy(mut self, serve: ServeCopy) -> Self {
+        self.copy = Some(serve);
+        self
+    }
+
     const fn on_demand(mut self) -> Self {
         self.by_default = false;
         self
@@ -151,40 +160,48 @@ pub(crate) static COLUMNS: [Column; 11] = [
         .of("io-uring")
         .with_unix(raw::serve_unix)
         .with_udp(raw::serve_udp)
-        .with_udp_trains(raw::serve_udp_trains),
+        .with_udp_trains(raw::serve_udp_trains)
+        .with_copy(raw::serve_copy),
     Column::new("raw-spin", Role::Limit, raw::serve_spinning)
         .of("io-uring")
         .on_demand(),
     Column::new("tokio", Role::Peer, tokio::serve)
         .with_unix(tokio::serve_unix)
         .with_udp(tokio::serve_udp)
+        .with_copy(tokio::serve_copy)
         .with_executor::<tokio::Tokio>(),
     Column::new("monoio", Role::Peer, monoio::serve)
         .with_unix(monoio::serve_unix)
         .with_udp(monoio::serve_udp)
+        .with_copy(monoio::serve_copy)
         .with_executor::<monoio::Monoio>(),
     Column::new("compio", Role::Peer, compio::serve)
         .with_unix(compio::serve_unix)
         .with_udp(compio::serve_udp)
+        .with_copy(compio::serve_copy)
         .with_executor::<compio::Compio>(),
     Column::new("glommio", Role::Peer, glommio::serve)
         .with_unix(glommio::serve_unix)
         .with_udp(glommio::serve_udp)
+        .with_copy(glommio::serve_copy)
         .with_executor::<glommio::Glommio>(),
     Column::new("tokio-uring", Role::Peer, tokio_uring::serve)
         .with_unix(tokio_uring::serve_unix)
         .with_udp(tokio_uring::serve_udp)
+        .with_copy(tokio_uring::serve_copy)
         .with_executor::<tokio_uring::TokioUring>(),
 ];
 
 const CORERING_RECV: Column = Column::new("corering-recv", Role::Own, corering::serve_recv)
     .of("corering")
     .with_unix(corering::serve_unix_recv)
+    .with_copy(corering::serve_copy_recv)
     .with_executor::<corering::Corering>();
 
 const CORERING_READ: Column = Column::new("corering-read", Role::Own, corering::serve_read)
     .of("corering")
-    .with_unix(corering::serve_unix_read);
+    .with_unix(corering::serve_unix_read)
+    .with_copy(corering::serve_copy_read);
 
 /// The column of that name.
 ///

@@ -2,8 +2,9 @@
 //! a buffer of the task's own.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::UnixListener;
+use std::rc::Rc;
 use std::time::Duration;
 
 use corering::Runtime;
@@ -104,6 +105,61 @@ macro_rules! echo {
 
 echo!(echo_leases, echo_buffer, TcpStream);
 echo!(echo_unix_leases, echo_unix_buffer, UnixStream);
+
+/// What it receives goes on as it is: there is no buffer that could have a size.
+pub(crate) fn serve_copy_recv(
+    a: std::net::TcpStream,
+    b: std::net::TcpStream,
+    options: &ServeOptions,
+) -> io::Result<()> {
+    serve_copy(a, b, options, |from, to, _| pass_leases_on(from, to))
+}
+
+pub(crate) fn serve_copy_read(
+    a: std::net::TcpStream,
+    b: std::net::TcpStream,
+    options: &ServeOptions,
+) -> io::Result<()> {
+    serve_copy(a, b, options, pass_buffer_on)
+}
+
+fn serve_copy<F: Future<Output = io::Result<()>> + 'static>(
+    a: std::net::TcpStream,
+    b: std::net::TcpStream,
+    options: &ServeOptions,
+    pass_on: impl Fn(Rc<TcpStream>, Rc<TcpStream>, usize) -> F,
+) -> io::Result<()> {
+    let size = options.buffer;
+    runtime(options)?.block_on(async move {
+        let a = Rc::new(TcpStream::from_std(a)?);
+        let b = Rc::new(TcpStream::from_std(b)?);
+        let there = corering::spawn(pass_on(Rc::clone(&a), Rc::clone(&b), size));
+        let back = corering::spawn(pass_on(b, a, size));
+        let there = there.await.expect("it does not panic");
+        there.and(back.await.expect("nor does it"))
+    })
+}
+
+async fn pass_leases_on(from: Rc<TcpStream>, to: Rc<TcpStream>) -> io::Result<()> {
+    while let Some(lease) = from.recv().await? {
+        to.write_all(lease).await.0?;
+    }
+    to.shutdown(Shutdown::Write).await
+}
+
+async fn pass_buffer_on(from: Rc<TcpStream>, to: Rc<TcpStream>, size: usize) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(if size == 0 { 8192 } else { size });
+    loop {
+        let read;
+        (read, buffer) = from.read(buffer).await;
+        if read? == 0 {
+            return to.shutdown(Shutdown::Write).await;
+        }
+        let written;
+        (written, buffer) = to.write_all(buffer).await;
+        written?;
+    }
+}
 
 /// Its executor.
 pub(crate) struct Corering;

@@ -241,7 +241,6 @@ impl Datagrams {
             return Ok(());
         }
         self.looked = now;
-        let message = self.message();
         for (tag, conversation) in (0..).zip(&mut self.sockets) {
             while let Some(request) = conversation.waiting.front()
                 && now - request.sent > LOST

@@ -52,6 +52,8 @@ pub(crate) struct Load {
     /// Requests that may still be sent.
     left: u64,
     completed: u64,
+    /// The answer to each of two connections comes on the other.
+    crossed: bool,
     /// Connections to send on, and to receive on again, in the next turn.
     idle: Vec<u32>,
     disarmed: Vec<u32>,
@@ -119,18 +121,7 @@ impl Load {
     ) -> io::Result<Self> {
         // One buffer for each connection is the most that can be in use, and few are cached best.
         let buffers = connections.clamp(OPENING, 4096).next_power_of_two() as u16;
-        let mut load = Self {
-            ring: LoadRing::new(buffers, message.max(256))?,
-            connections: Vec::with_capacity(connections),
-            message,
-            wait: Wait::Sleep,
-            left: 0,
-            completed: 0,
-            idle: Vec::new(),
-            disarmed: Vec::new(),
-            latency: new_histogram(),
-            since: Instant::now(),
-        };
+        let mut load = Self::new(buffers, message)?;
         while load.connections.len() < connections {
             let opened = OPENING.min(connections - load.connections.len());
             for _ in 0..opened {
@@ -156,6 +147,37 @@ impl Load {
                 .socket
                 .set_send_buffer_size(2 * depth * message)?;
             load.idle.extend(iter::repeat_n(tag, depth - 1));
+        }
+        Ok(load)
+    }
+
+    fn new(buffers: u16, message: usize) -> io::Result<Self> {
+        Ok(Self {
+            ring: LoadRing::new(buffers, message.max(256))?,
+            connections: Vec::new(),
+            message,
+            wait: Wait::Sleep,
+            left: 0,
+            completed: 0,
+            crossed: false,
+            idle: Vec::new(),
+            disarmed: Vec::new(),
+            latency: new_histogram(),
+            since: Instant::now(),
+        })
+    }
+
+    /// Two connections to a proxy, each with `depth` messages on the way to the other.
+    pub(crate) fn through(sockets: [Socket; 2], message: usize, depth: usize) -> io::Result<Self> {
+        const BUFFERS: u16 = 8;
+        let mut load = Self::new(BUFFERS, message)?;
+        load.crossed = true;
+        for (tag, socket) in (0..).zip(sockets) {
+            // As of streams.
+            socket.set_send_buffer_size(2 * depth * message)?;
+            load.ring.receive_all(socket.as_fd(), tag)?;
+            load.idle.extend(iter::repeat_n(tag, depth));
+            load.connections.push(Connection::new(socket, tag, message));
         }
         Ok(load)
     }
@@ -235,6 +257,7 @@ impl Load {
             connections,
             message,
             completed,
+            crossed,
             idle,
             disarmed,
             latency,
@@ -247,7 +270,8 @@ impl Load {
                 outcome = Err(failure(tag, "the server closed the connection"));
             }
             Event::Received { tag, bytes, armed } => {
-                let connection = &mut connections[tag as usize];
+                let asked = if *crossed { tag ^ 1 } else { tag };
+                let connection = &mut connections[asked as usize];
                 let Some(complete) = connection.take(bytes, *message) else {
                     outcome = Err(failure(tag, "the answer is not what was sent"));
                     return;
@@ -257,7 +281,7 @@ impl Load {
                 }
                 for _ in 0..complete {
                     *completed += 1;
-                    idle.push(tag);
+                    idle.push(asked);
                     if connection.sent >= *since {
                         let nanoseconds = (now - connection.sent).as_nanos() as u64;
                         latency.saturating_record(nanoseconds);
@@ -268,6 +292,35 @@ impl Load {
             Event::Failed { tag, error } => outcome = Err(failure(tag, error)),
         });
         outcome
+    }
+
+    /// Ends what is sent, and sees that it is the end on the other side, too.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that nobody has sent, a connection that does not end.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        for connection in &self.connections {
+            connection.socket.shutdown(Shutdown::Write)?;
+        }
+        let mut open: Vec<u32> = (0..self.connections.len() as u32).collect();
+        while !open.is_empty() {
+            for tag in self.disarmed.drain(..) {
+                let socket = &self.connections[tag as usize].socket;
+                self.ring.receive_all(socket.as_fd(), tag)?;
+            }
+            self.ring.turn(Wait::Sleep)?;
+            let mut outcome = Ok(());
+            let disarmed = &mut self.disarmed;
+            self.ring.drain(|event| match event {
+                Event::Received { tag, bytes: [], .. } => open.retain(|&other| other != tag),
+                Event::Received { tag, .. } => outcome = Err(failure(tag, "nobody sent this")),
+                Event::Starved { tag } => disarmed.push(tag),
+                Event::Failed { tag, error } => outcome = Err(failure(tag, error)),
+            });
+            outcome?;
+        }
+        Ok(())
     }
 
     /// Resets every connection; the kernel holds none of them when this returns.

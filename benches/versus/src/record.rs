@@ -12,18 +12,18 @@ pub(crate) struct Record {
     pub(crate) workload: &'static str,
     pub(crate) column: &'static str,
     /// The row of `exec`; the part of `idle`; `spin-off` where the column's default is not used;
-    /// `trains` where datagrams come and go as such.
+    /// the buffers of `copy`; `trains` where datagrams come and go as such.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) what: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) conns: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bytes: Option<usize>,
-    /// Of `accept`: connections per second.
+    /// Of `accept`: connections per second; of `udp`: datagrams; of `copy`: KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) requests_per_s: Option<f64>,
     /// CPU time of the server process for one request; of `accept`: for one connection; of `udp`:
-    /// for one datagram.
+    /// for one datagram; of `copy`: for one KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_ns: Option<f64>,
     /// Of `fairness`: how late a heartbeat was; so are the two that follow.

@@ -55,6 +55,8 @@ const ACCEPT_CPU: &str = "server CPU, ns per connection (× the best peer)";
 const ACCEPT_CALLS: &str = "system calls of the server per connection";
 const UDP_CPU: &str = "server CPU, ns per datagram";
 const UDP_CALLS: &str = "system calls of the server per datagram";
+const COPY_CPU: &str = "CPU of the proxy, ns per KiB";
+const COPY_CALLS: &str = "system calls of the proxy per MiB";
 const LATE_HALF: &str = "lateness of a heartbeat, p50, µs";
 const LATE_MOST: &str = "lateness of a heartbeat, p99, µs";
 const LATE_MAX: &str = "lateness of a heartbeat, longest, µs";
@@ -62,7 +64,7 @@ const READY_YIELDS: &str = "yields per second of the ready tasks together";
 const EXEC_TIME: &str = "ns per operation, of CPU for timer_fire (× the best peer)";
 const INSTRUCTIONS: &str = "user-space instructions per echo request";
 
-const FIGURES: [Figure; 28] = [
+const FIGURES: [Figure; 31] = [
     figure("echo", ECHO_CPU, Style::ToBase, 0, |r| r.cpu_ns),
     figure("echo", "requests per second", Style::ToBase, 0, |r| {
         r.requests_per_s
@@ -101,6 +103,13 @@ const FIGURES: [Figure; 28] = [
     figure("udp", UDP_CALLS, Style::Plain, 3, |r| r.syscalls_per_op),
     figure("udp", "datagrams lost", Style::Plain, 0, |r| {
         r.lost.map(|lost| lost as f64)
+    }),
+    figure("copy", COPY_CPU, Style::ToBase, 1, |r| r.cpu_ns),
+    figure("copy", "MiB per second", Style::ToBase, 0, |r| {
+        r.requests_per_s.map(|kib| kib / 1024.0)
+    }),
+    figure("copy", COPY_CALLS, Style::Plain, 1, |r| {
+        r.syscalls_per_op.map(|per_kib| per_kib * 1024.0)
     }),
     figure("fairness", LATE_HALF, Style::Plain, 0, |r| r.p50_us),
     figure("fairness", LATE_MOST, Style::Plain, 0, |r| r.p99_us),

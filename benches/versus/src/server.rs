@@ -9,6 +9,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
@@ -32,6 +34,8 @@ pub(crate) enum Service {
     Udp,
     /// The same, where the kernel hands over trains of them
     UdpTrains,
+    /// Passes on what comes on either of two connections to the other
+    Copy,
     /// Echoes on TCP connections beside tasks that are always ready, and says how late a heartbeat is
     Fairness,
 }
@@ -43,6 +47,7 @@ impl Service {
             Self::Unix => "unix",
             Self::Udp => "udp",
             Self::UdpTrains => "udp-trains",
+            Self::Copy => "copy",
             Self::Fairness => "fairness",
         }
     }
@@ -57,7 +62,8 @@ pub(crate) struct ServeOptions {
     /// Open descriptors of the sockets that it works on, where it does not listen
     #[arg(long, value_delimiter = ',')]
     pub(crate) sockets: Vec<RawFd>,
-    /// Bytes of the buffer that a connection reads into, where the column has one
+    /// Bytes of the buffer that a connection reads into, where the column has one; of copy: 0 for
+    /// what is the column's default
     #[arg(long, default_value_t = 4096)]
     pub(crate) buffer: usize,
     /// Sleep as soon as there is nothing to do, even if the column's default is to spin first
@@ -211,6 +217,18 @@ impl Server {
         self.child.stdout.take()
     }
 
+    /// Whether it has ended by itself, and well, before `patience` has.
+    pub(crate) fn has_ended(&mut self, patience: Duration) -> io::Result<bool> {
+        let since = Instant::now();
+        while since.elapsed() < patience {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.success());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(false)
+    }
+
     pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait()
     }
@@ -290,6 +308,10 @@ pub(crate) fn serve(column: &Column, options: &ServeOptions) -> io::Result<()> {
         Service::Udp => (column.udp.ok_or_else(unable)?)(handed_down(options), options),
         Service::UdpTrains => {
             (column.udp_trains.ok_or_else(unable)?)(handed_down(options), options)
+        }
+        Service::Copy => {
+            let [a, b] = handed_down(options).try_into().map_err(|_| unable())?;
+            (column.copy.ok_or_else(unable)?)(a, b, options)
         }
         Service::Fairness => {
             let serve = column.fairness.ok_or_else(unable)?;

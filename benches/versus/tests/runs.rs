@@ -89,6 +89,19 @@ fn udp_answers_every_datagram_and_has_a_row_for_trains() {
 }
 
 #[test]
+fn copy_passes_everything_on_and_both_ends_with_it() {
+    let all = "corering-recv,corering-read,raw,tokio,monoio,compio,glommio,tokio-uring";
+    let (report, records) = records(&["copy", "--bytes", "4194304", "--columns", all]);
+    assert_eq!(columns(&records).join(","), format!("{all},{all}"));
+    for record in &records {
+        for field in ["requests_per_s", "cpu_ns"] {
+            assert!(record[field].as_f64().expect(field) > 0.0, "{record}");
+        }
+    }
+    assert!(report.contains("| 64 KiB buffers |"), "{report}");
+}
+
+#[test]
 fn fairness_says_how_late_a_heartbeat_is_and_that_the_others_went_on() {
     let (_, records) = records(&["fairness", "--columns", "raw,corering-recv,tokio"]);
     assert_eq!(columns(&records), ["corering-recv", "tokio"]);

@@ -1,7 +1,7 @@
 //! compio: one ring, one-shot receives into the task's buffer.
 
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
@@ -85,6 +85,23 @@ async fn echo_datagrams(socket: compio::net::UdpSocket, buffer: usize) -> io::Re
         sent?;
         echoed();
     }
+}
+
+pub(crate) fn serve_copy(a: TcpStream, b: TcpStream, options: &ServeOptions) -> io::Result<()> {
+    let size = options.buffer;
+    runtime()?.block_on(async move {
+        let task = compio::runtime::spawn(async move {
+            let a = compio::net::TcpStream::from_std(a)?;
+            let b = compio::net::TcpStream::from_std(b)?;
+            let (there, back) = if size == 0 {
+                compio::io::util::copy_bidirectional(a, b).await
+            } else {
+                compio::io::util::copy_bidirectional_with_sizes(a, b, size, size).await
+            };
+            there.and(back).map(drop)
+        });
+        task.await.expect("it does not panic")
+    })
 }
 
 fn runtime() -> io::Result<Runtime> {

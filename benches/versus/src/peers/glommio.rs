@@ -1,7 +1,7 @@
 //! glommio: three rings, a plain call first and a poll if it would block.
 
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
@@ -76,6 +76,39 @@ async fn echo_datagrams(socket: glommio::net::UdpSocket, buffer: usize) -> io::R
         let (length, from) = socket.recv_from(&mut buffer).await?;
         socket.send_to(&buffer[..length], from).await?;
         echoed();
+    }
+}
+
+/// Its streams are for the copy of futures-lite, which has no other size.
+pub(crate) fn serve_copy(a: TcpStream, b: TcpStream, options: &ServeOptions) -> io::Result<()> {
+    let size = options.buffer;
+    executor()?.run(async move {
+        let a: glommio::net::TcpStream = sys::adopt(a.into());
+        let b: glommio::net::TcpStream = sys::adopt(b.into());
+        let (from_a, to_a) = futures_lite::io::split(a);
+        let (from_b, to_b) = futures_lite::io::split(b);
+        let there = glommio::spawn_local(pass_on(from_a, to_b, size));
+        let back = glommio::spawn_local(pass_on(from_b, to_a, size));
+        there.await.and(back.await)
+    })
+}
+
+async fn pass_on(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    size: usize,
+) -> io::Result<()> {
+    if size == 0 {
+        futures_lite::io::copy(from, &mut to).await?;
+        return to.close().await;
+    }
+    let mut buffer = vec![0; size];
+    loop {
+        let length = from.read(&mut buffer).await?;
+        if length == 0 {
+            return to.close().await;
+        }
+        to.write_all(&buffer[..length]).await?;
     }
 }
 

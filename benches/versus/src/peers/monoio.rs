@@ -1,11 +1,11 @@
 //! monoio: one ring, one-shot receives into the task's buffer.
 
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, Splitable};
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 
@@ -79,6 +79,42 @@ async fn echo_datagrams(socket: monoio::net::udp::UdpSocket, buffer: usize) -> i
         (sent, buffer) = socket.send_to(buffer, from).await;
         sent?;
         echoed();
+    }
+}
+
+/// What it has splices 4 KiB at a time, and is behind a feature; this is what is there by default.
+pub(crate) fn serve_copy(a: TcpStream, b: TcpStream, options: &ServeOptions) -> io::Result<()> {
+    let size = options.buffer;
+    runtime()?.block_on(async move {
+        let a = monoio::net::TcpStream::from_std(a)?;
+        let b = monoio::net::TcpStream::from_std(b)?;
+        let (from_a, to_a) = a.into_split();
+        let (from_b, to_b) = b.into_split();
+        let there = monoio::spawn(pass_on(from_a, to_b, size));
+        let back = monoio::spawn(pass_on(from_b, to_a, size));
+        there.await.and(back.await)
+    })
+}
+
+async fn pass_on(
+    mut from: impl AsyncReadRent,
+    mut to: impl AsyncWriteRent,
+    size: usize,
+) -> io::Result<()> {
+    if size == 0 {
+        monoio::io::copy(&mut from, &mut to).await?;
+        return to.shutdown().await;
+    }
+    let mut buffer = Vec::with_capacity(size);
+    loop {
+        let read;
+        (read, buffer) = from.read(buffer).await;
+        if read? == 0 {
+            return to.shutdown().await;
+        }
+        let written;
+        (written, buffer) = to.write_all(buffer).await;
+        written?;
     }
 }
 

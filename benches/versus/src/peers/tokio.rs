@@ -1,7 +1,7 @@
 //! tokio: one thread, epoll.
 
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
@@ -74,6 +74,25 @@ async fn echo_datagrams(socket: tokio::net::UdpSocket, buffer: usize) -> io::Res
         socket.send_to(&buffer[..length], from).await?;
         echoed();
     }
+}
+
+pub(crate) fn serve_copy(a: TcpStream, b: TcpStream, options: &ServeOptions) -> io::Result<()> {
+    let size = options.buffer;
+    runtime()?.block_on(async move {
+        let task = tokio::spawn(async move {
+            a.set_nonblocking(true)?;
+            b.set_nonblocking(true)?;
+            let mut a = tokio::net::TcpStream::from_std(a)?;
+            let mut b = tokio::net::TcpStream::from_std(b)?;
+            let copied = if size == 0 {
+                tokio::io::copy_bidirectional(&mut a, &mut b).await
+            } else {
+                tokio::io::copy_bidirectional_with_sizes(&mut a, &mut b, size, size).await
+            };
+            copied.map(drop)
+        });
+        task.await?
+    })
 }
 
 fn runtime() -> io::Result<Runtime> {

@@ -1,8 +1,9 @@
 //! tokio-uring: one ring under tokio's reactor, one-shot receives into the task's buffer.
 
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{Shutdown, TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio_uring::buf::BoundedBuf;
@@ -91,6 +92,42 @@ async fn echo_datagrams(socket: tokio_uring::net::UdpSocket, buffer: usize) -> i
         sent?;
         buffer = slice.into_inner();
         echoed();
+    }
+}
+
+/// It has no copy of its own: its examples read and write back.
+pub(crate) fn serve_copy(
+    a: std::net::TcpStream,
+    b: std::net::TcpStream,
+    options: &ServeOptions,
+) -> io::Result<()> {
+    // As long as other copies have them.
+    let size = if options.buffer == 0 {
+        8192
+    } else {
+        options.buffer
+    };
+    builder().start(async move {
+        let a = Rc::new(TcpStream::from_std(a));
+        let b = Rc::new(TcpStream::from_std(b));
+        let there = tokio_uring::spawn(pass_on(Rc::clone(&a), Rc::clone(&b), size));
+        let back = tokio_uring::spawn(pass_on(b, a, size));
+        there.await?.and(back.await?)
+    })
+}
+
+async fn pass_on(from: Rc<TcpStream>, to: Rc<TcpStream>, size: usize) -> io::Result<()> {
+    let mut buffer = vec![0; size];
+    loop {
+        let read;
+        (read, buffer) = from.read(buffer).await;
+        let length = read?;
+        if length == 0 {
+            return to.shutdown(Shutdown::Write);
+        }
+        let (written, slice) = to.write_all(buffer.slice(..length)).await;
+        written?;
+        buffer = slice.into_inner();
     }
 }
 

@@ -17,7 +17,7 @@ mod udp;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixListener;
 
@@ -52,7 +52,24 @@ pub(crate) fn serve_spinning(listener: TcpListener, options: &ServeOptions) -> i
     run(&listener, !options.no_spin)
 }
 
+/// Sends what comes on either of two connections on the other, until both have ended.
+pub(crate) fn serve_copy(a: TcpStream, b: TcpStream, _: &ServeOptions) -> io::Result<()> {
+    run_ring(
+        None,
+        &[
+            (a.as_raw_fd(), b.as_raw_fd()),
+            (b.as_raw_fd(), a.as_raw_fd()),
+        ],
+        false,
+    )
+}
+
 fn run(listener: &impl AsRawFd, spin: bool) -> io::Result<()> {
+    run_ring(Some(listener.as_raw_fd()), &[], spin)
+}
+
+/// `connected` are open already, and what comes on the first of each pair is sent on the second.
+fn run_ring(listener: Option<RawFd>, connected: &[(RawFd, RawFd)], spin: bool) -> io::Result<()> {
     let mut ring = build()?;
     let (mut submitter, queue, mut completions) = ring.split();
     submitter.register_ring_fd()?;
@@ -61,12 +78,18 @@ fn run(listener: &impl AsRawFd, spin: bool) -> io::Result<()> {
         queues: Queues { submitter, queue },
         buffers,
         connections: Vec::new(),
-        listener: listener.as_raw_fd(),
+        listener,
+        passing: connected.len(),
         starved: Vec::new(),
         accepting: false,
     };
-    server.accept();
-    loop {
+    if listener.is_some() {
+        server.accept();
+    }
+    for &(from, to) in connected {
+        server.connected(from, to);
+    }
+    while listener.is_some() || server.passing > 0 {
         server.buffers.publish();
         server.queues.enter(&mut completions, spin)?;
         for cqe in completions.by_ref() {
@@ -78,6 +101,7 @@ fn run(listener: &impl AsRawFd, spin: bool) -> io::Result<()> {
             }
         }
     }
+    Ok(())
 }
 
 #[derive(Default, PartialEq)]
@@ -92,6 +116,8 @@ enum Receive {
 
 #[derive(Default)]
 struct Connection {
+    /// Where what comes is sent: back, or on.
+    to: RawFd,
     receive: Receive,
     sending: bool,
     /// What came while a send was in flight.
@@ -103,7 +129,9 @@ struct Server<'ring> {
     buffers: Buffers,
     /// By descriptor.
     connections: Vec<Connection>,
-    listener: RawFd,
+    listener: Option<RawFd>,
+    /// Connections that pass on what comes and have not ended.
+    passing: usize,
     /// Connections whose receive found no buffer.
     starved: Vec<RawFd>,
     accepting: bool,
@@ -113,19 +141,17 @@ impl Server<'_> {
     #[cold]
     fn accept(&mut self) {
         self.accepting = true;
-        let accept = opcode::AcceptMulti::new(Fd(self.listener)).flags(libc::SOCK_CLOEXEC);
+        let Some(listener) = self.listener else {
+            return;
+        };
+        let accept = opcode::AcceptMulti::new(Fd(listener)).flags(libc::SOCK_CLOEXEC);
         self.queues
             .push(&accept.build().user_data(user_data(ACCEPT, 0, 0)));
     }
 
     fn accepted(&mut self, result: i32, flags: u32) {
         if result >= 0 {
-            if self.connections.len() <= result as usize {
-                self.connections
-                    .resize_with(result as usize + 1, Connection::default);
-            }
-            self.connections[result as usize] = Connection::default();
-            self.receive(result);
+            self.connected(result, result);
         }
         if !cqueue::more(flags) {
             self.accepting = false;
@@ -134,6 +160,18 @@ impl Server<'_> {
                 self.accept();
             }
         }
+    }
+
+    fn connected(&mut self, fd: RawFd, to: RawFd) {
+        if self.connections.len() <= fd as usize {
+            self.connections
+                .resize_with(fd as usize + 1, Connection::default);
+        }
+        self.connections[fd as usize] = Connection {
+            to,
+            ..Connection::default()
+        };
+        self.receive(fd);
     }
 
     fn receive(&mut self, fd: RawFd) {
@@ -172,14 +210,15 @@ impl Server<'_> {
             self.feed();
         } else {
             self.connections[fd as usize].receive = Receive::Ended;
-            self.close_when_done(fd);
+            self.end_when_done(fd);
         }
     }
 
     #[inline]
     fn send(&mut self, fd: RawFd, piece: &Piece) {
         // MSG_WAITALL: the kernel itself sends the rest after a short send.
-        let send = opcode::Send::new(Fd(fd), piece.address, piece.length)
+        let to = Fd(self.connections[fd as usize].to);
+        let send = opcode::Send::new(to, piece.address, piece.length)
             .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
             .build()
             .user_data(user_data(SEND, piece.bid, fd));
@@ -199,7 +238,7 @@ impl Server<'_> {
         } else {
             connection.sending = false;
             if connection.receive == Receive::Ended {
-                self.close_when_done(fd);
+                self.end_when_done(fd);
             }
         }
         echoed();
@@ -217,8 +256,15 @@ impl Server<'_> {
     }
 
     #[cold]
-    fn close_when_done(&mut self, fd: RawFd) {
-        if self.connections[fd as usize].sending {
+    fn end_when_done(&mut self, fd: RawFd) {
+        let &Connection { sending, to, .. } = &self.connections[fd as usize];
+        if sending {
+            return;
+        }
+        if to != fd {
+            // SAFETY: the call touches no memory; both descriptors are open until the process ends.
+            unsafe { libc::shutdown(to, libc::SHUT_WR) };
+            self.passing -= 1;
             return;
         }
         // SAFETY: the descriptor came from accept and is closed only here: its receive has ended,

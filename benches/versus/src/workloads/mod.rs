@@ -6,6 +6,7 @@
 //! differs from round to round, and does not pass for a property of its column.
 
 mod accept;
+mod copy;
 mod echo;
 mod exec;
 mod fairness;
@@ -32,6 +33,7 @@ pub(crate) fn run(workload: Workload, plan: &Plan, progress: &mut Progress) -> V
         Workload::Idle => idle::run(plan, progress),
         Workload::Accept => accept::run(plan, progress),
         Workload::Udp => udp::run(plan, progress),
+        Workload::Copy => copy::run(plan, progress),
         Workload::Fairness => fairness::run(plan, progress),
         Workload::Exec => exec::run(plan, progress),
         Workload::Instructions => instructions::run(plan, progress),
