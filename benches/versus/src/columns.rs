@@ -195,12 +195,15 @@ pub(crate) static COLUMNS: [Column; 11] = [
 const CORERING_RECV: Column = Column::new("corering-recv", Role::Own, corering::serve_recv)
     .of("corering")
     .with_unix(corering::serve_unix_recv)
+    .with_udp(corering::serve_udp_recv)
+    .with_udp_trains(corering::serve_udp_trains)
     .with_copy(corering::serve_copy_recv)
     .with_executor::<corering::Corering>();
 
 const CORERING_READ: Column = Column::new("corering-read", Role::Own, corering::serve_read)
     .of("corering")
     .with_unix(corering::serve_unix_read)
+    .with_udp(corering::serve_udp_read)
     .with_copy(corering::serve_copy_read);
 
 /// The column of that name.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corering::Runtime;
-use corering::net::{TcpStream, UnixStream};
+use corering::net::{Control, TcpStream, UdpSocket, UnixStream};
 use corering::runtime::{Builder, Spin};
 
 use crate::coordination::{coordination, ended};
@@ -105,6 +105,81 @@ macro_rules! echo {
 
 echo!(echo_leases, echo_buffer, TcpStream);
 echo!(echo_unix_leases, echo_unix_buffer, UnixStream);
+
+pub(crate) fn serve_udp_recv(
+    sockets: Vec<std::net::UdpSocket>,
+    options: &ServeOptions,
+) -> io::Result<()> {
+    serve_udp(sockets, options, |socket, _| echo_datagrams(socket))
+}
+
+pub(crate) fn serve_udp_read(
+    sockets: Vec<std::net::UdpSocket>,
+    options: &ServeOptions,
+) -> io::Result<()> {
+    serve_udp(sockets, options, echo_into_buffer)
+}
+
+pub(crate) fn serve_udp_trains(
+    sockets: Vec<std::net::UdpSocket>,
+    options: &ServeOptions,
+) -> io::Result<()> {
+    serve_udp(sockets, options, |socket, _| echo_trains(socket))
+}
+
+fn serve_udp<F: Future<Output = io::Result<()>> + 'static>(
+    sockets: Vec<std::net::UdpSocket>,
+    options: &ServeOptions,
+    echo: impl Fn(UdpSocket, usize) -> F,
+) -> io::Result<()> {
+    let buffer = options.buffer;
+    runtime(options)?.block_on(async move {
+        let mut tasks = Vec::new();
+        for socket in sockets {
+            let socket = UdpSocket::from_std(socket)?;
+            tasks.push(corering::spawn(echo(socket, buffer)));
+        }
+        for task in tasks {
+            task.await.expect("it does not panic")?;
+        }
+        Ok(())
+    })
+}
+
+async fn echo_datagrams(socket: UdpSocket) -> io::Result<()> {
+    loop {
+        let datagram = socket.recv().await?;
+        socket.send_to(datagram.payload, datagram.from).await.0?;
+        echoed();
+    }
+}
+
+async fn echo_into_buffer(socket: UdpSocket, buffer: usize) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(buffer);
+    loop {
+        let received;
+        (received, buffer) = socket.recv_from(buffer).await;
+        let from = received?.from;
+        let sent;
+        (sent, buffer) = socket.send_to(buffer, from).await;
+        sent?;
+        echoed();
+    }
+}
+
+async fn echo_trains(socket: UdpSocket) -> io::Result<()> {
+    socket.set_gro(true)?;
+    loop {
+        let train = socket.recv().await?;
+        let mut control = Control::new();
+        if let Some(bytes) = train.control.segment_size() {
+            control.set_segment_size(bytes);
+        }
+        let to = Some(train.from);
+        socket.send_msg(train.payload, to, control).await.0?;
+        echoed();
+    }
+}
 
 /// What it receives goes on as it is: there is no buffer that could have a size.
 pub(crate) fn serve_copy_recv(

@@ -76,9 +76,12 @@ fn unix_measures_what_echo_does() {
 
 #[test]
 fn udp_answers_every_datagram_and_has_a_row_for_trains() {
-    let all = "raw,tokio,monoio,compio,glommio,tokio-uring";
+    let all = "corering-read,corering-recv,raw,tokio,monoio,compio,glommio,tokio-uring";
     let (report, records) = records(&["udp", "--cells", "3x1000", "--columns", all]);
-    assert_eq!(columns(&records).join(","), format!("{all},raw"));
+    assert_eq!(
+        columns(&records).join(","),
+        format!("{all},corering-recv,raw")
+    );
     for record in &records {
         for field in ["requests_per_s", "cpu_ns", "p50_us", "p99_us"] {
             assert!(record[field].as_f64().expect(field) > 0.0, "{record}");
