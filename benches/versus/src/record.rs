@@ -38,7 +38,10 @@ pub(crate) struct Record {
     pub(crate) yields_per_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) syscalls_per_op: Option<f64>,
-    /// Datagrams without an answer, of those that were sent in the window.
+    /// Datagrams without an answer for a quarter of a second, in the window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) late: Option<u64>,
+    /// Those that had none at the end, of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lost: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

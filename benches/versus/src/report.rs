@@ -55,6 +55,7 @@ const ACCEPT_CPU: &str = "server CPU, ns per connection (× the best peer)";
 const ACCEPT_CALLS: &str = "system calls of the server per connection";
 const UDP_CPU: &str = "server CPU, ns per datagram";
 const UDP_CALLS: &str = "system calls of the server per datagram";
+const UDP_LATE: &str = "datagrams without an answer for 250 ms";
 const COPY_CPU: &str = "CPU of the proxy, ns per KiB";
 const COPY_CALLS: &str = "system calls of the proxy per MiB";
 const LATE_HALF: &str = "lateness of a heartbeat, p50, µs";
@@ -64,7 +65,7 @@ const READY_YIELDS: &str = "yields per second of the ready tasks together";
 const EXEC_TIME: &str = "ns per operation, of CPU for timer_fire (× the best peer)";
 const INSTRUCTIONS: &str = "user-space instructions per echo request";
 
-const FIGURES: [Figure; 31] = [
+const FIGURES: [Figure; 32] = [
     figure("echo", ECHO_CPU, Style::ToBase, 0, |r| r.cpu_ns),
     figure("echo", "requests per second", Style::ToBase, 0, |r| {
         r.requests_per_s
@@ -101,6 +102,9 @@ const FIGURES: [Figure; 31] = [
     }),
     figure("udp", "p50, µs", Style::ToBase, 1, |r| r.p50_us),
     figure("udp", UDP_CALLS, Style::Plain, 3, |r| r.syscalls_per_op),
+    figure("udp", UDP_LATE, Style::Plain, 0, |r| {
+        r.late.map(|late| late as f64)
+    }),
     figure("udp", "datagrams lost", Style::Plain, 0, |r| {
         r.lost.map(|lost| lost as f64)
     }),

@@ -112,9 +112,9 @@ fn measure(column: &'static Column, row: Row, plan: &Plan) -> io::Result<Record>
     let measured = measured(&server, || load.run(plan.window))?;
     let syscalls = syscalls_per(&server, || Ok(load.run(SYSCALLS)?.0.requests))?;
     drop(real_time);
-    load.close()?;
+    let lost = load.close()?;
 
-    let (window, lost) = measured.load;
+    let (window, late) = measured.load;
     if window.requests == 0 {
         return Err(io::Error::other("no datagram was answered"));
     }
@@ -129,6 +129,7 @@ fn measure(column: &'static Column, row: Row, plan: &Plan) -> io::Result<Record>
         p50_us: Some(window.latency_us(0.5)),
         p99_us: Some(window.latency_us(0.99)),
         syscalls_per_op: syscalls,
+        late: Some(late),
         lost: Some(lost),
         ..Record::default()
     })
@@ -137,12 +138,13 @@ fn measure(column: &'static Column, row: Row, plan: &Plan) -> io::Result<Record>
 fn describe(record: &Record) -> String {
     let value = |of: Option<f64>| of.unwrap_or(f64::NAN);
     format!(
-        "{:>8.0}/s  CPU {:>6.0} ns  p50 {:>7.1} µs  p99 {:>7.1} µs  {:.3} syscalls  {} lost",
+        "{:>8.0}/s  CPU {:>6.0} ns  p50 {:>7.1} µs  p99 {:>7.1} µs  {:.3} syscalls  {} late, {} lost",
         value(record.requests_per_s),
         value(record.cpu_ns),
         value(record.p50_us),
         value(record.p99_us),
         value(record.syscalls_per_op),
+        record.late.unwrap_or_default(),
         record.lost.unwrap_or_default(),
     )
 }
