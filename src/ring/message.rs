@@ -156,7 +156,9 @@ mod tests {
             if huge == 0 {
                 // Lengths that could be true.
                 for at in [1, 2, 3, 5, 6, 7, 9, 10, 11] {
-                    buffer.get_mut(at).map(|byte| *byte = 0);
+                    if let Some(byte) = buffer.get_mut(at) {
+                        *byte = 0;
+                    }
                 }
             }
             let rooms = Rooms { name, control };

@@ -37,12 +37,14 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) seconds: Duration,
 
-    /// Cells of echo, unix and udp, CONNECTIONSxBYTES separated by commas [default: as --list has them]
+    /// Cells of echo, unix and udp, CONNECTIONSxBYTES separated by commas [default: as --list has
+    /// them]
     #[arg(long, value_delimiter = ',')]
     pub(crate) cells: Vec<Cell>,
 
     /// Bytes that copy passes on in one measurement, both directions together
-    #[arg(long, default_value_t = 1 << 30, value_parser = clap::value_parser!(u64).range(1 << 20..))]
+    #[arg(long, default_value_t = 1 << 30)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1 << 20..))]
     pub(crate) bytes: u64,
 
     /// What servers do at one connection before they sleep: what is their default, or nothing

@@ -36,7 +36,8 @@ pub(crate) enum Service {
     UdpTrains,
     /// Passes on what comes on either of two connections to the other
     Copy,
-    /// Echoes on TCP connections beside tasks that are always ready, and says how late a heartbeat is
+    /// Echoes on TCP connections beside tasks that are always ready, and says how late a heartbeat
+    /// is
     Fairness,
 }
 

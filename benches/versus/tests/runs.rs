@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
-/// Two programs at once would be servers on one CPU, and one that always has work lets no other run.
+/// Two programs at once would be servers on one CPU, and one that always has work lets no other
+/// run.
 static CPU: Mutex<()> = Mutex::new(());
 
 fn records(arguments: &[&str]) -> (String, Vec<Value>) {

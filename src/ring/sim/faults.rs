@@ -211,8 +211,8 @@ pub(crate) fn errnos_of_unix(op: u8) -> &'static [i32] {
 ///
 /// The kinds that a correct program never sees, because the runtime deals with them (lateness,
 /// order, short counts, ended multishots, …), are on by default, and so are those that UDP does to
-/// everybody ([`Fault::Lost`] and [`Fault::Duplicated`], between hosts). Those that a program is told of,
-/// [`Fault::Error`] and [`Fault::Reset`], are off.
+/// everybody ([`Fault::Lost`] and [`Fault::Duplicated`], between hosts). Those that a program is
+/// told of, [`Fault::Error`] and [`Fault::Reset`], are off.
 ///
 /// In each run some of the kinds are switched off, chosen by the seed: what many faults at once
 /// would hide shows among few.

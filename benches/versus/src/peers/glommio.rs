@@ -28,7 +28,8 @@ async fn accept(listener: TcpListener, buffer: usize) -> io::Result<()> {
     }
 }
 
-/// Its own listener only binds: this one is accepted from on its blocking thread, which sleeps there.
+/// Its own listener only binds: this one is accepted from on its blocking thread, which sleeps
+/// there.
 pub(crate) fn serve_unix(listener: UnixListener, options: &ServeOptions) -> io::Result<()> {
     let buffer = options.buffer;
     executor()?.run(async move {

@@ -40,8 +40,8 @@ impl Buffers {
         }
     }
 
-    /// For datagrams, which each take a buffer of their own: what is left of one may be too short for
-    /// the next, and would cut it off. `count` is a power of two.
+    /// For datagrams, which each take a buffer of their own: what is left of one may be too short
+    /// for the next, and would cut it off. `count` is a power of two.
     pub(super) fn whole(submitter: &Submitter<'_>, count: u16, size: u32) -> io::Result<Self> {
         Self::register(submitter, count, size, 0)
     }

@@ -138,7 +138,8 @@ fn measure(column: &'static Column, row: Row, plan: &Plan) -> io::Result<Record>
 fn describe(record: &Record) -> String {
     let value = |of: Option<f64>| of.unwrap_or(f64::NAN);
     format!(
-        "{:>8.0}/s  CPU {:>6.0} ns  p50 {:>7.1} µs  p99 {:>7.1} µs  {:.3} syscalls  {} late, {} lost",
+        "{:>8.0}/s  CPU {:>6.0} ns  p50 {:>7.1} µs  p99 {:>7.1} µs  {:.3} syscalls  \
+         {} late, {} lost",
         value(record.requests_per_s),
         value(record.cpu_ns),
         value(record.p50_us),
