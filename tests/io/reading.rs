@@ -8,12 +8,12 @@ use corering::io::{
     AsyncBufRead, AsyncRead, AsyncWrite, BufReader, FramedRead, LengthCodec, PIECE_MAX, duplex,
     split,
 };
-use corering::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream, UnixStream};
+use corering::net::{OwnedReadHalf, OwnedWriteHalf, TcpSocket, TcpStream, UnixStream};
 use corering::spawn;
 use corering::time::sleep;
 use futures_lite::future::zip;
 
-use crate::common::{pair, pattern, run};
+use crate::common::{localhost, pair, pattern, run};
 use crate::{A_WHILE, dropped_half_way, now, rest, write_slowly};
 
 /// Everything that reads, dropped when half of what it wants is there, and then done.
@@ -156,6 +156,30 @@ fn more_than_an_inbox_is_read_exactly_and_too_much_is_refused() {
         assert_eq!(error.kind(), ErrorKind::OutOfMemory);
         a.read_exact(Vec::new()).await.0.unwrap();
         writer.await.unwrap();
+    });
+}
+
+#[test]
+fn an_inbox_that_has_grown_for_a_large_read_is_small_again_afterwards() {
+    run(async {
+        let large = 4 * 1024 * 1024;
+        let listener = TcpSocket::new_v4().unwrap();
+        let listener = listener.recv_buffer_size(64 * 1024).unwrap();
+        let listener = listener.bind(localhost()).unwrap().listen(1).unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap());
+        let peer = peer.await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let flood =
+            spawn(async move { while peer.write_all(vec![7; 1024 * 1024]).await.0.is_ok() {} });
+        let (result, _) = stream.read_exact(Vec::with_capacity(large)).await;
+        result.unwrap();
+        // A read that wants little arms the receive, and then nobody reads.
+        stream.read_exact(Vec::with_capacity(1)).await.0.unwrap();
+        sleep(A_WHILE * 10).await;
+        let unread = stream.close().await.unwrap();
+        let unread: usize = unread.iter().map(|piece| piece.len()).sum();
+        assert!(unread < large / 2, "{unread} bytes");
+        flood.await.unwrap();
     });
 }
 

@@ -125,6 +125,8 @@ impl Holding<'_> {
 
 impl Drop for Holding<'_> {
     fn drop(&mut self) {
+        // Or a peer might fill as much for who wants little.
+        self.socket.recv.borrow_mut().lower();
         self.socket.leave_inbox(&mut self.place);
     }
 }

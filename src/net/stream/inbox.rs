@@ -122,6 +122,11 @@ impl RecvSide {
         self.raised = self.raised.max(len.saturating_sub(HIGH_MARK));
     }
 
+    /// The reader for whom it might grow is gone.
+    pub(super) fn lower(&mut self) {
+        self.raised = 0;
+    }
+
     pub(super) fn high_mark(&self) -> usize {
         HIGH_MARK + self.raised
     }
