@@ -59,8 +59,8 @@ op_accept|ACCEPT|needed|5.5|listeners do not work
 op_connect|CONNECT|needed|5.5|no outgoing connections
 op_recv|RECV|needed|5.6|streams do not work
 op_send|SEND|needed|5.6|streams do not work
-op_sendmsg|SENDMSG|needed|5.3|write_vectored and datagrams with control data do not work
-op_recvmsg|RECVMSG|needed|5.3|datagrams are not received
+op_sendmsg|SENDMSG|needed|5.3|write_vectored, control data and descriptors do not work
+op_recvmsg|RECVMSG|needed|5.3|datagrams, records and descriptors are not received
 op_async_cancel|ASYNC_CANCEL|needed|5.5|operations cannot be cancelled
 op_msg_ring|MSG_RING|needed|5.18|cores cannot wake each other
 op_ftruncate|FTRUNCATE|optional|6.9|a core waits while it sets the length of a file

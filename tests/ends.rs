@@ -36,8 +36,10 @@ mod peer;
 mod receive;
 #[path = "ends/send.rs"]
 mod send;
-#[path = "ends/unix.rs"]
-mod unix;
+#[path = "ends/unix_receive.rs"]
+mod unix_receive;
+#[path = "ends/unix_send.rs"]
+mod unix_send;
 
 use std::time::Instant;
 
@@ -80,14 +82,14 @@ fn catalogue() -> Vec<Row> {
         Row::of::<datagram::Receive<datagram::ByPeek>>(),
         Row::of::<datagram::Send<datagram::ByAddress>>(),
         Row::of::<datagram::Send<datagram::WithControl>>(),
-        Row::of::<unix::Receive<unix::Datagrams>>(),
-        Row::of::<unix::Receive<unix::Records<false>>>(),
-        Row::of::<unix::Receive<unix::Records<true>>>(),
-        Row::of::<unix::Receive<unix::Pieces>>(),
-        Row::of::<unix::Send<unix::SendDatagram<false>>>(),
-        Row::of::<unix::Send<unix::SendDatagram<true>>>(),
-        Row::of::<unix::Send<unix::SendRecord>>(),
-        Row::of::<unix::Send<unix::WriteWithDescriptors>>(),
+        Row::of::<unix_receive::Receive<unix_receive::Datagrams>>(),
+        Row::of::<unix_receive::Receive<unix_receive::Records<false>>>(),
+        Row::of::<unix_receive::Receive<unix_receive::Records<true>>>(),
+        Row::of::<unix_receive::Receive<unix_receive::Pieces>>(),
+        Row::of::<unix_send::Send<unix_send::SendDatagram<false>>>(),
+        Row::of::<unix_send::Send<unix_send::SendDatagram<true>>>(),
+        Row::of::<unix_send::Send<unix_send::SendRecord>>(),
+        Row::of::<unix_send::Send<unix_send::WriteWithDescriptors>>(),
         Row::of::<files::ReadAt>(),
         Row::of::<files::WriteAt>(),
         Row::of::<files::WriteFile<false>>(),

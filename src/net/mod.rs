@@ -1,4 +1,12 @@
-//! TCP listeners and streams, and name lookup.
+//! TCP, UDP and Unix sockets, and name lookup.
+//!
+//! | sockets | of streams | of messages |
+//! |---|---|---|
+//! | of the internet | [`TcpListener`], [`TcpStream`] | [`UdpSocket`] |
+//! | of this machine | [`UnixListener`], [`UnixStream`] | [`UnixDatagram`]; connected: [`UnixSeqpacketListener`], [`UnixSeqpacket`] |
+//!
+//! Unix sockets of all kinds pass descriptors along: [`Control::add_descriptor`],
+//! [`UnixStream::write_with_descriptors`].
 //!
 //! # Three ways to read
 //!

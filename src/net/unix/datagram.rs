@@ -26,9 +26,9 @@ use crate::ring::{Fd, Name};
 /// holds for each method of the same name, with these differences:
 ///
 /// * The kernel drops nothing: a message waits where it is sent until its receiver has room
-///   (`net.unix.max_dgram_qlen` messages, 10 or 512 as a rule, besides those in the inbox). Messages
-///   of one sender arrive in order, so one send is in flight at a time, and the others wait, even
-///   for other receivers.
+///   (`net.unix.max_dgram_qlen` messages, 10 or 512 as a rule, besides those in the inbox).
+///   Messages of one sender arrive in order, so one send is in flight at a time, and the others
+///   wait, even for other receivers.
 /// * A sender that is not bound has no name, and cannot be answered.
 /// * A message can bring descriptors: see [`Control::add_descriptor`] and
 ///   [`Control::take_descriptors`], at most 253 with each. Those that are not taken are closed with

@@ -181,7 +181,8 @@ impl UnixStream {
     /// # Errors
     ///
     /// As [`write`](UnixStream::write). `EINVAL`: there are more than 253 descriptors.
-    /// `InvalidInput`: `buf` is empty. `ETOOMANYREFS`: more descriptors are on their way than the process may have open.
+    /// `InvalidInput`: `buf` is empty. `ETOOMANYREFS`: more descriptors are on their way than the
+    /// process may have open.
     ///
     /// # Cancellation
     ///
