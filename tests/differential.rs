@@ -13,6 +13,8 @@ mod addresses;
 #[path = "differential/cancels.rs"]
 mod cancels;
 mod common;
+#[path = "differential/datagrams.rs"]
+mod datagrams;
 #[path = "differential/ends.rs"]
 mod ends;
 #[path = "differential/files.rs"]
@@ -55,6 +57,16 @@ fn what_waits_is_cancelled_alike() {
 }
 
 #[test]
+fn datagrams_come_alike() {
+    compare(&datagrams::scripts());
+}
+
+#[test]
+fn programs_with_datagrams_run_alike() {
+    compare_many(&datagrams::programs());
+}
+
+#[test]
 fn files_are_read_and_written_alike() {
     compare(&files::scripts());
 }
@@ -91,6 +103,7 @@ fn every_known_difference_is_of_a_script() {
         streams::scripts(),
         ends::scripts(),
         cancels::scripts(),
+        datagrams::scripts(),
         files::scripts(),
         names::scripts(),
         limits::scripts(),

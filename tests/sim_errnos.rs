@@ -15,6 +15,7 @@ fn workload_of(operation: &str) -> &'static str {
     match operation {
         "ACCEPT" | "CONNECT" | "RECV" | "SEND" | "SENDMSG" | "SEND_ZC" => "streams",
         "POLL_ADD" => "tasks",
+        "RECVMSG" => "datagrams",
         _ => "files",
     }
 }

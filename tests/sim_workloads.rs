@@ -76,10 +76,23 @@ fn without_errors_every_unix_conversation_is_exact() {
 }
 
 #[test]
+fn datagrams_come_whole_and_none_is_lost_on_its_own_host() {
+    check("datagrams", all());
+}
+
+#[test]
 fn every_workload_has_a_test() {
     let names = workload::ALL.map(|workload| (workload.name, workload.about));
     let tested = [
-        "streams", "teardown", "kills", "files", "power", "tasks", "sync", "unix",
+        "streams",
+        "teardown",
+        "kills",
+        "files",
+        "power",
+        "tasks",
+        "sync",
+        "unix",
+        "datagrams",
     ];
     assert_eq!(names.map(|(name, _)| name), tested);
 }

@@ -11,14 +11,17 @@
 //!
 //! # What is simulated
 //!
-//! TCP, Unix stream sockets, files and directories, timers, eventfds, and the io_uring interface
+//! TCP, UDP, Unix stream sockets, files and directories, timers, eventfds, and the io_uring interface
 //! itself with everything that the runtime uses of it. Programs find hosts by name, and a file's
 //! path on its own host's disk, which is empty at first. Unix sockets connect programs of one host.
+//! Datagrams to another host may get lost, come twice and overtake each other; on one host they are
+//! dropped only where a socket's buffer is full.
 //!
 //! # What is not
 //!
 //! * [`spawn_blocking`](crate::task::spawn_blocking) runs its closure at once, in its caller.
 //! * Names other than those of hosts and `localhost` are `NotFound`; nothing asks a real resolver.
+//! * Multicast groups are refused, and datagrams are never joined to larger ones (GRO).
 //! * Signals are those of [`Host::interrupt`], which the test sends; the real ones do not come.
 //! * Std's sockets and files meet the real system: `into_std` and `as_fd` have nothing to give.
 //! * Threads, `std::time` and hash maps with random keys are the program's own affair. A test that

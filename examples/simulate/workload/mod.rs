@@ -1,6 +1,7 @@
 //! Random programs for the simulated kernel, and what must be true of each of them.
 
 pub(crate) mod books;
+pub(crate) mod datagrams;
 pub(crate) mod fate;
 pub(crate) mod files;
 pub(crate) mod kills;
@@ -35,7 +36,7 @@ pub(crate) struct Workload {
     start: fn(Sim) -> Run,
 }
 
-pub(crate) const ALL: [Workload; 8] = [
+pub(crate) const ALL: [Workload; 9] = [
     Workload {
         name: "streams",
         about: "clients and servers talk, in every form of reading and writing",
@@ -75,6 +76,11 @@ pub(crate) const ALL: [Workload; 8] = [
         name: "unix",
         about: "programs of one host talk over Unix sockets: paths, abstract names, pairs",
         start: |sim| Box::pin(unix::run(sim)),
+    },
+    Workload {
+        name: "datagrams",
+        about: "sockets of one host and of two send each other numbered datagrams",
+        start: |sim| Box::pin(datagrams::run(sim)),
     },
 ];
 
