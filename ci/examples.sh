@@ -17,6 +17,7 @@ EXAMPLES=(
     "read_at||64 bytes from 0"
     "read_at|Cargo.toml 1 9|workspace"
     "soak|--minutes 0.1 --connections 200|nothing was lost, duplicated, wrong or leaked"
+    "udp_echo|--demo 2|came back as they were sent, 0 were lost"
     "unix_echo|--demo 2|every report was in the file"
     "wal|--seeds 500|0 violations"
     "wal|--bug no-file-sync|fails: |1"
