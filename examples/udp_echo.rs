@@ -1,4 +1,4 @@
-//! A UDP echo server on one core: one socket, one task, as many clients as there are.
+//! A UDP echo server on one core: one socket for as many clients as there are.
 //!
 //!     cargo run --release --example udp_echo -- --demo 5
 //!     cargo run --release --example udp_echo -- --addr 127.0.0.1:7000
@@ -40,6 +40,9 @@ struct Options {
     bytes: u32,
 }
 
+/// Tasks that answer. Each waits until its answer is sent, and the answers of all of them go with
+/// one system call.
+const ECHOES: usize = 16;
 /// An answer that takes longer is lost: nobody sends a datagram again but who misses it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -50,7 +53,10 @@ async fn main() -> io::Result<()> {
     let socket = UdpSocket::bind(options.addr.as_deref().unwrap_or(default)).await?;
     let address = socket.local_addr()?;
     println!("echoing on {address}");
-    corering::spawn(echo(socket));
+    let socket = Rc::new(socket);
+    for _ in 0..ECHOES {
+        corering::spawn(echo(Rc::clone(&socket)));
+    }
     if options.demo.is_none() {
         return corering::signal::ctrl_c().await;
     }
@@ -77,7 +83,7 @@ async fn main() -> io::Result<()> {
 }
 
 /// Sends every datagram back to where it came from, in the buffer that the kernel has filled.
-async fn echo(socket: UdpSocket) -> io::Result<()> {
+async fn echo(socket: Rc<UdpSocket>) -> io::Result<()> {
     loop {
         let datagram = socket.recv().await?;
         if datagram.truncated {

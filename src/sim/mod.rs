@@ -11,9 +11,10 @@
 //!
 //! # What is simulated
 //!
-//! TCP, UDP, Unix stream sockets, files and directories, timers, eventfds, and the io_uring interface
-//! itself with everything that the runtime uses of it. Programs find hosts by name, and a file's
-//! path on its own host's disk, which is empty at first. Unix sockets connect programs of one host.
+//! TCP, UDP, Unix stream sockets, files and directories, timers, eventfds, and the io_uring
+//! interface itself with everything that the runtime uses of it. Programs find hosts by name, and a
+//! file's path on its own host's disk, which is empty at first. Unix sockets connect programs of
+//! one host.
 //! Datagrams to another host may get lost, come twice and overtake each other; on one host they are
 //! dropped only where a socket's buffer is full.
 //!
