@@ -373,3 +373,34 @@ fn a_socket_that_outlives_its_runtime_says_so() {
     assert_eq!(outcome.unwrap_err().raw_os_error(), Some(libc::ECANCELED));
     assert_eq!(buf, "x");
 }
+
+#[test]
+fn datagrams_that_come_together_wake_those_who_wait_in_order() {
+    run(async {
+        let (a, b) = pair().await?;
+        let b = Rc::new(b);
+        let order = Rc::new(std::cell::RefCell::new(Vec::new()));
+        let tasks: Vec<_> = (0..20_u8)
+            .map(|number| {
+                let (b, order) = (Rc::clone(&b), Rc::clone(&order));
+                corering::spawn(async move {
+                    let datagram = b.recv().await.expect("a datagram");
+                    order.borrow_mut().push((number, datagram.payload[0]));
+                })
+            })
+            .collect();
+        sleep(Duration::from_millis(2)).await;
+        let sender = std::net::UdpSocket::from(std::os::fd::AsFd::as_fd(&a).try_clone_to_owned()?);
+        for number in 0..20_u8 {
+            sender.send(&[number])?;
+        }
+        let before = corering::runtime::stats().expect("inside a runtime").turns;
+        for task in tasks {
+            task.await.expect("no panic");
+        }
+        let turns = corering::runtime::stats().expect("inside a runtime").turns - before;
+        assert!(order.borrow().iter().copied().eq((0..20).map(|n| (n, n))));
+        assert!(turns < 10, "one turn for each: {turns}");
+        Ok(())
+    });
+}

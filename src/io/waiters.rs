@@ -101,6 +101,17 @@ impl Waiters {
         self.waker.take()
     }
 
+    /// Takes the waker of who is `index` places behind the first: for a resource that has something
+    /// for each of them. They go in order, each when those before have left, so whoever is polled
+    /// too early waits on and is woken again.
+    #[inline]
+    pub(crate) fn next_at(&mut self, index: usize) -> Option<Waker> {
+        match index.checked_sub(1) {
+            None => self.next(),
+            Some(behind) => self.rest.as_mut()?.get_mut(behind)?.1.take(),
+        }
+    }
+
     /// Takes the place of who may go back, if there is one and that concerns nobody: it was woken,
     /// and there was never anybody behind. False: nothing was done.
     #[inline]

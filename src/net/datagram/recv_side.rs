@@ -204,10 +204,12 @@ impl MessageReceiver for Socket {
     #[inline]
     fn received(&self, cqe: Cqe, message: Option<Message>) -> Item {
         let side = &mut *self.recv.borrow_mut();
-        let mut stop = false;
+        let (mut stop, mut wake) = (false, None);
         match (message, -cqe.res) {
             (Some(message), _) => {
                 side.push(Ok(self.settled(message)));
+                // Each message wakes one more of the line, so that they all go in one turn.
+                wake = side.waiters.next_at(side.entries.len() - 1);
                 if side.is_full() {
                     stop = !mem::replace(&mut side.paused, true);
                 }
@@ -225,7 +227,7 @@ impl MessageReceiver for Socket {
             side.copy_out();
         }
         Item {
-            wake: next_reader(side),
+            wake: wake.or_else(|| next_reader(side)),
             stop,
         }
     }
