@@ -230,7 +230,7 @@ impl<R: fmt::Debug> fmt::Debug for BufReader<R> {
 /// # Cancellation
 ///
 /// What is collected is handed on by one `write_all`. Dropped during that, it is the sink's: a
-/// stream writes it all the same, unless somebody else was just then writing to that stream.
+/// stream writes it all the same.
 ///
 /// # Examples
 ///
@@ -297,6 +297,9 @@ impl<W: AsyncWrite> BufWriter<W> {
         if self.collected.is_empty() {
             return Ok(());
         }
+        // While a write whose future was dropped is still going on, this stays here: it would have
+        // to wait for its turn, and be lost with this future.
+        self.inner.flush().await?;
         let (result, mut written) = self.inner.write_all(mem::take(&mut self.collected)).await;
         written.clear();
         self.collected = written;

@@ -26,8 +26,9 @@ const BULK: usize = 128 * 1024;
 ///
 /// # Cancellation
 ///
-/// Dropped, it loses nothing between two streams: what was taken from one is committed to the other
-/// in the same moment, and written all the same. How much that was is lost.
+/// Dropped, it loses nothing between two streams, if nobody else writes to the other: what was
+/// taken from one is committed to the other in the same moment, and written all the same. How much
+/// that was is lost.
 ///
 /// # Examples
 ///
@@ -49,6 +50,9 @@ pub async fn copy<R: AsyncBufRead, W: AsyncWrite>(
     reader: &mut R,
     writer: &mut W,
 ) -> io::Result<u64> {
+    // A write whose future was dropped may still be going on. Bytes that were taken before its end
+    // would have to wait for their turn, and be lost with this future.
+    writer.flush().await?;
     let mut total = 0;
     while let Some(bytes) = reader.recv().await? {
         let len = bytes.len();

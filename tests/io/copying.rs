@@ -8,13 +8,13 @@ use std::time::Duration;
 use corering::io::{
     AsyncBufRead, AsyncRead, AsyncWrite, DuplexStream, copy, copy_bidirectional, duplex,
 };
-use corering::net::TcpStream;
+use corering::net::{TcpSocket, TcpStream};
 use corering::spawn;
 use corering::task::JoinHandle;
 use corering::time::{sleep, timeout};
 use futures_lite::future::zip;
 
-use crate::common::{pair, pair_with_std, pattern, run};
+use crate::common::{localhost, pair, pair_with_std, pattern, run};
 use crate::{A_WHILE, dropped_half_way, rest};
 
 type Copied = JoinHandle<std::io::Result<(u64, u64)>>;
@@ -42,30 +42,65 @@ fn a_copy_has_every_byte_and_their_number() {
     });
 }
 
+/// A connection that holds little between its ends: who writes has to wait.
+async fn narrow_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpSocket::new_v4().unwrap();
+    let listener = listener.recv_buffer_size(8 * 1024).unwrap();
+    let listener = listener.bind(localhost()).unwrap().listen(1).unwrap();
+    let writer = TcpSocket::new_v4().unwrap();
+    let writer = writer.send_buffer_size(8 * 1024).unwrap();
+    let writer = writer.connect(listener.local_addr().unwrap());
+    (writer.await.unwrap(), listener.accept().await.unwrap().0)
+}
+
+/// Copies with futures that are dropped, which are waiting for bytes or for room.
+async fn copied_in_spite_of_drops(part: usize, pauses: (Duration, Duration)) {
+    let ((source, mut near), (mut far, sink)) = (pair().await, narrow_pair().await);
+    let sent = pattern(7, 100 * part);
+    let bytes = sent.clone();
+    let writer = spawn(async move {
+        for part in bytes.chunks(part) {
+            source.write_all(part.to_vec()).await.0.unwrap();
+            sleep(pauses.0).await;
+        }
+    });
+    let reader = spawn(async move {
+        let mut got = Vec::new();
+        while let Some(piece) = sink.recv().await.unwrap() {
+            got.extend_from_slice(&piece);
+            drop(piece);
+            sleep(pauses.1).await;
+        }
+        got
+    });
+    let mut drops = 0;
+    while timeout(Duration::from_micros(300), copy(&mut near, &mut far))
+        .await
+        .is_err()
+    {
+        drops += 1;
+    }
+    drop(far);
+    let got = reader.await.unwrap();
+    let first = got.iter().zip(&sent).position(|(got, sent)| got != sent);
+    assert!(
+        got == sent,
+        "{} of {}, wrong at {first:?}",
+        got.len(),
+        sent.len()
+    );
+    assert!(drops > 5, "only {drops} drops");
+    writer.await.unwrap();
+}
+
 #[test]
 fn a_copy_that_is_dropped_again_and_again_loses_no_byte() {
+    let short = Duration::from_micros(200);
     run(async {
-        let ((source, mut near), (mut far, mut sink)) = (pair().await, pair().await);
-        let sent = pattern(7, 4_000_000);
-        let bytes = sent.clone();
-        let writer = spawn(async move {
-            for part in bytes.chunks(50_000) {
-                source.write_all(part.to_vec()).await.0.unwrap();
-                sleep(Duration::from_micros(200)).await;
-            }
-        });
-        let reader = spawn(async move { rest(&mut sink).await });
-        let mut drops = 0;
-        while timeout(Duration::from_micros(700), copy(&mut near, &mut far))
-            .await
-            .is_err()
-        {
-            drops += 1;
+        for part in [500, 5_000, 20_000] {
+            copied_in_spite_of_drops(part, (short, Duration::ZERO)).await;
+            copied_in_spite_of_drops(part, (Duration::ZERO, short)).await;
         }
-        drop(far);
-        assert!(reader.await.unwrap() == sent, "after {drops} drops");
-        assert!(drops > 5, "only {drops} drops");
-        writer.await.unwrap();
     });
 }
 
@@ -196,16 +231,20 @@ fn a_copy_both_ways_that_is_dropped_leaves_the_streams_usable() {
     });
 }
 
-/// A sink that is full at once.
-struct Broken(DuplexStream);
+/// A sink that cannot hand on what it was given.
+struct Broken(DuplexStream, bool);
 
 impl AsyncWrite for Broken {
     async fn write<B: corering::IoBuf>(&mut self, buf: B) -> corering::BufResult<usize, B> {
+        self.1 = true;
         self.0.write(buf).await
     }
 
     async fn flush(&mut self) -> std::io::Result<()> {
-        Err(ErrorKind::StorageFull.into())
+        if self.1 {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        Ok(())
     }
 
     async fn shutdown(&mut self) -> std::io::Result<()> {
@@ -216,18 +255,17 @@ impl AsyncWrite for Broken {
 #[test]
 fn an_error_of_the_sink_is_the_copys_error() {
     run(async {
-        let (mut source, far) = duplex(10);
-        let (sink, mut end) = duplex(10);
-        let mut sink = Broken(sink);
+        let ((mut source, mut far), (sink, mut end)) = (duplex(10), duplex(10));
+        let mut sink = Broken(sink, false);
         source.write_all("abc").await.0.unwrap();
         drop(source);
-        let mut far = far;
         let error = copy(&mut far, &mut sink).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::StorageFull);
         assert_eq!(&*end.recv().await.unwrap().unwrap(), b"abc");
-        drop(end);
-        let (mut source, mut far) = duplex(10);
+
+        let ((mut source, mut far), (mut sink, end)) = (duplex(10), duplex(10));
         source.write_all("abc").await.0.unwrap();
+        drop(end);
         let error = copy(&mut far, &mut sink).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     });

@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use corering::buffers::IoBufExt;
 use corering::fs::{FileCursor, OpenOptions};
 use corering::io::{
-    AsyncBufRead, AsyncRead, AsyncWrite, BufReader, BufWriter, FramedWrite, LengthCodec,
-    LinesCodec, duplex,
+    AsyncBufRead, AsyncRead, AsyncWrite, BufReader, BufWriter, FramedRead, FramedWrite,
+    LengthCodec, LinesCodec, duplex,
 };
 use corering::{BufResult, IoBuf, spawn};
 
@@ -139,7 +139,7 @@ fn a_frame_whose_future_is_dropped_arrives_whole() {
             sending.send("after").await.unwrap();
             sending.shutdown().await.unwrap();
         });
-        let mut receiving = corering::io::FramedRead::new(b, codec);
+        let mut receiving = FramedRead::new(b, codec);
         assert_eq!(
             receiving.next().await.unwrap().as_deref(),
             Some(&b"fed before"[..])
@@ -151,6 +151,34 @@ fn a_frame_whose_future_is_dropped_arrives_whole() {
         );
         assert!(receiving.next().await.unwrap().is_none());
         sender.await.unwrap();
+    });
+}
+
+#[test]
+fn frames_and_bytes_behind_a_dropped_write_wait_for_it_and_are_not_lost() {
+    run(async {
+        let (a, mut b) = pair().await;
+        let large = pattern(3, 8 * 1024 * 1024);
+        let mut sending = FramedWrite::new(&a, LengthCodec::new());
+        dropped_half_way(sending.send(&large)).await;
+        for frame in ["one", "two"] {
+            dropped_half_way(sending.send(frame)).await;
+        }
+        let mut writer = BufWriter::new(&a);
+        writer.write_all("three").await.0.unwrap();
+        dropped_half_way(writer.flush()).await;
+        let reading = spawn(async move {
+            let mut receiving = FramedRead::new(&mut b, LengthCodec::new());
+            assert!(*receiving.next().await.unwrap().unwrap() == large);
+            for frame in ["one", "two"] {
+                let got = receiving.next().await.unwrap().unwrap();
+                assert_eq!(&*got, frame.as_bytes());
+            }
+            rest(&mut b).await
+        });
+        sending.flush().await.unwrap();
+        AsyncWrite::shutdown(&mut writer).await.unwrap();
+        assert_eq!(reading.await.unwrap(), b"three");
     });
 }
 

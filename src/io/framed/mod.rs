@@ -221,7 +221,7 @@ impl<W: AsyncWrite, E> FramedWrite<W, E> {
     /// # Cancellation
     ///
     /// Dropped, it has not collected `item`. What it was writing is the sink's: a stream sends it
-    /// all the same, unless somebody else was just then writing to that stream.
+    /// all the same.
     pub async fn feed<T>(&mut self, item: T) -> io::Result<()>
     where
         E: Encoder<T>,
@@ -240,8 +240,8 @@ impl<W: AsyncWrite, E> FramedWrite<W, E> {
     ///
     /// # Cancellation
     ///
-    /// Dropped, it has done nothing about `item`, or its frame is on its way whole, as is all that
-    /// was fed before.
+    /// Dropped, it has done nothing about `item`; or its frame is collected, and written with the
+    /// next one; or it is on its way, whole. So is what was fed before.
     pub async fn send<T>(&mut self, item: T) -> io::Result<()>
     where
         E: Encoder<T>,
@@ -282,6 +282,9 @@ impl<W: AsyncWrite, E> FramedWrite<W, E> {
         if self.collected.is_empty() {
             return Ok(());
         }
+        // While a write whose future was dropped is still going on, frames stay here: they would
+        // have to wait for their turn, and be lost with this future.
+        self.sink.flush().await?;
         let (result, mut written) = self.sink.write_all(mem::take(&mut self.collected)).await;
         // One large frame must not hold its memory for good.
         if written.capacity() <= 2 * COLLECTED {
