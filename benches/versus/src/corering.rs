@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corering::Runtime;
+use corering::io::copy_bidirectional;
 use corering::net::{Control, TcpStream, UdpSocket, UnixStream};
 use corering::runtime::{Builder, Spin};
 
@@ -187,39 +188,29 @@ pub(crate) fn serve_copy_recv(
     b: std::net::TcpStream,
     options: &ServeOptions,
 ) -> io::Result<()> {
-    serve_copy(a, b, options, |from, to, _| pass_leases_on(from, to))
+    runtime(options)?.block_on(async move {
+        let a = TcpStream::from_std(a)?;
+        let b = TcpStream::from_std(b)?;
+        let task = corering::spawn(async move { copy_bidirectional(&a, &b).await });
+        task.await.expect("it does not panic").map(drop)
+    })
 }
 
+/// By buffers of tasks of its own, one for each direction.
 pub(crate) fn serve_copy_read(
     a: std::net::TcpStream,
     b: std::net::TcpStream,
     options: &ServeOptions,
 ) -> io::Result<()> {
-    serve_copy(a, b, options, pass_buffer_on)
-}
-
-fn serve_copy<F: Future<Output = io::Result<()>> + 'static>(
-    a: std::net::TcpStream,
-    b: std::net::TcpStream,
-    options: &ServeOptions,
-    pass_on: impl Fn(Rc<TcpStream>, Rc<TcpStream>, usize) -> F,
-) -> io::Result<()> {
     let size = options.buffer;
     runtime(options)?.block_on(async move {
         let a = Rc::new(TcpStream::from_std(a)?);
         let b = Rc::new(TcpStream::from_std(b)?);
-        let there = corering::spawn(pass_on(Rc::clone(&a), Rc::clone(&b), size));
-        let back = corering::spawn(pass_on(b, a, size));
+        let there = corering::spawn(pass_buffer_on(Rc::clone(&a), Rc::clone(&b), size));
+        let back = corering::spawn(pass_buffer_on(b, a, size));
         let there = there.await.expect("it does not panic");
         there.and(back.await.expect("nor does it"))
     })
-}
-
-async fn pass_leases_on(from: Rc<TcpStream>, to: Rc<TcpStream>) -> io::Result<()> {
-    while let Some(lease) = from.recv().await? {
-        to.write_all(lease).await.0?;
-    }
-    to.shutdown(Shutdown::Write).await
 }
 
 async fn pass_buffer_on(from: Rc<TcpStream>, to: Rc<TcpStream>, size: usize) -> io::Result<()> {
