@@ -24,7 +24,7 @@ case ${1:-} in
         # asks rustc, the others count on milliseconds.
         cargo test --no-run --package corering --target $target --lib --tests 2>&1 |
             tee /dev/stderr | sed -n 's/^ *Executable .*(\(.*\))$/\1/p' |
-            grep -E "/(corering|resets|tcp|wakers)-" |
+            grep -E "/(corering|resets|tcp|udp|wakers)-" |
             sed "/\/corering-/s/$/ --skip ring::tests::lend --skip time::tests --skip overflows/
                 /\/wakers-/s/$/ --skip sleeps/"
         ;;
