@@ -188,6 +188,55 @@ fn many_sends_at_once_come_in_the_order_of_their_calls() {
 }
 
 #[test]
+fn a_message_waits_whole_for_a_receiver_without_room() {
+    let folder = folder();
+    run(async {
+        const MESSAGES: u32 = 2000;
+        let path = folder.path().join("slow");
+        let slow = UnixDatagram::bind(&path)?;
+        let (named, connected) = (UnixDatagram::unbound()?, UnixDatagram::unbound()?);
+        connected.connect(&path)?;
+        let to = path.clone();
+        let sending = spawn(async move {
+            for n in 0..MESSAGES {
+                let message = n.to_le_bytes().to_vec();
+                let (sent, _) = match n % 2 {
+                    0 => named.send_to(message, &to).await,
+                    _ => connected.send(message).await,
+                };
+                assert_eq!(sent?, 4);
+            }
+            io::Result::Ok(named)
+        });
+        // Nothing is received meanwhile, so the kernel's queue is full and stays so.
+        sleep(Duration::from_millis(30)).await;
+        assert!(!sending.is_finished());
+        for n in 0..MESSAGES {
+            if n % 100 == 0 {
+                sleep(Duration::from_micros(500)).await;
+            }
+            assert_eq!(&*slow.recv().await?.payload, n.to_le_bytes());
+        }
+        let named = sending.await.unwrap()?;
+        // One that is dropped or cancelled while it waits was not sent.
+        let mut waiting = Vec::new();
+        let full = loop {
+            match timeout(Duration::from_millis(20), named.send_to("fill", &path)).await {
+                Ok((sent, _)) => waiting.push(sent?),
+                Err(elapsed) => break elapsed,
+            }
+        };
+        let _ = full;
+        for _ in 0..waiting.len() {
+            assert_eq!(&*slow.recv().await?.payload, b"fill");
+        }
+        named.send_to("last", &path).await.0?;
+        assert_eq!(&*slow.recv().await?.payload, b"last");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_send_waits_until_there_is_room() {
     run(async {
         let (a, b) = UnixSeqpacket::pair()?;

@@ -30,7 +30,7 @@ unsafe impl<S: MessageSender, B: IoBuf> Op for SendTo<S, B> {
             .fd(self.socket.fd())
             .lend(start, len)
             .destination(self.name.as_bytes())
-            .op_flags(libc::MSG_NOSIGNAL.cast_unsigned());
+            .op_flags(self.socket.flags());
     }
 
     #[inline]

@@ -53,7 +53,7 @@ unsafe impl<S: MessageSender, B: IoBuf> Op for SendMsg<S, B> {
             .fd(self.socket.fd())
             .address(self.message.lend(start, len))
             .len(1)
-            .op_flags(libc::MSG_NOSIGNAL.cast_unsigned());
+            .op_flags(self.socket.flags());
     }
 
     fn complete(self, cqe: Cqe) -> Self::Output {

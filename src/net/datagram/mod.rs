@@ -49,6 +49,8 @@ pub(crate) struct Socket {
     shape: &'static Shape,
     /// Bytes of control data that a message may bring.
     control_room: Cell<u32>,
+    /// Whether the kernel is left to wait for room. See `op::MessageSender::flags`.
+    kernel_waits: Cell<bool>,
     recv: RefCell<RecvSide>,
     send: RefCell<SendSide>,
 }
@@ -69,6 +71,7 @@ impl Socket {
             driver,
             shape,
             control_room: Cell::new(shape.control_room),
+            kernel_waits: Cell::new(true),
             recv: RefCell::default(),
             send: RefCell::default(),
         })
@@ -83,6 +86,11 @@ impl Socket {
         self.control_room.set(bytes.min(CONTROL_ROOM_MAX));
         // Armed again with the new room by whoever receives next.
         self.rearm();
+    }
+
+    /// From now on sends do not wait in the kernel.
+    pub(crate) fn wait_outside(&self) {
+        self.kernel_waits.set(false);
     }
 
     /// The user's handle is gone: cancels the receive, and gives committed sends their last time.

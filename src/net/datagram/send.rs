@@ -6,6 +6,7 @@ use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use corering_buffers::{BufResult, IoBuf};
 
@@ -16,6 +17,11 @@ use crate::io::waiters::Place;
 use crate::io::{Operation, Sealed, cancelled};
 use crate::op::{self, MessageSender, SendTo};
 use crate::ring::Name;
+use crate::time::{Sleep, sleep};
+
+/// How long a message waits for a receiver without room: this at first, twice as long each time,
+/// and at most 6.4 ms.
+const PAUSE: Duration = Duration::from_micros(50);
 
 /// The future of `send(buf)` and `send_to(buf, address)`.
 ///
@@ -62,6 +68,8 @@ struct InTurn<'a, T: Op> {
     socket: &'a Rc<Socket>,
     place: Option<Place>,
     state: State<T>,
+    /// How often in a row there was no room.
+    pauses: u32,
 }
 
 enum State<T: Op> {
@@ -69,6 +77,8 @@ enum State<T: Op> {
     Waiting(T),
     /// Committed: it runs to its end.
     Sent(Ticket<T>),
+    /// The receiver has no room, and the kernel was told not to wait for it. It is still our turn.
+    Pausing(T, Sleep),
     Over,
 }
 
@@ -99,23 +109,56 @@ impl<'a, T: Sends> InTurn<'a, T> {
             socket,
             place: None,
             state: State::Waiting(op),
+            pauses: 0,
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
-        match &mut self.state {
-            State::Sent(ticket) => {
-                let output = ready!(ticket.poll(cx));
-                self.state = State::Over;
-                return Poll::Ready(output);
+        loop {
+            match &mut self.state {
+                State::Sent(ticket) => {
+                    let patient = !self.socket.kernel_waits.get();
+                    let done = ready!(ticket.poll_with(cx, |op, cqe| {
+                        match patient && cqe.res == -libc::EAGAIN {
+                            true => Err(op),
+                            false => Ok(op.complete(cqe)),
+                        }
+                    }));
+                    match done {
+                        Ok(output) => {
+                            self.state = State::Over;
+                            return Poll::Ready(output);
+                        }
+                        Err(op) => self.pause(op),
+                    }
+                }
+                State::Pausing(_, pause) => {
+                    ready!(Pin::new(pause).poll(cx));
+                    return self.submit(cx);
+                }
+                State::Over => panic!("polled after completion"),
+                State::Waiting(_) => {
+                    ready!(self.socket.poll_turn(&mut self.place, cx));
+                    self.socket.leave_line(&mut self.place);
+                    return self.submit(cx);
+                }
             }
-            State::Over => panic!("polled after completion"),
-            State::Waiting(_) => {}
         }
-        ready!(self.socket.poll_turn(&mut self.place, cx));
-        self.socket.leave_line(&mut self.place);
-        let State::Waiting(op) = mem::replace(&mut self.state, State::Over) else {
-            unreachable!("matched above");
+    }
+
+    #[cold]
+    fn pause(&mut self, op: T) {
+        let time = PAUSE * (1 << self.pauses.min(7));
+        self.pauses += 1;
+        self.state = State::Pausing(op, sleep(time));
+    }
+
+    /// Submits the op. It is our turn.
+    #[inline]
+    fn submit(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
+        let state = mem::replace(&mut self.state, State::Over);
+        let (State::Waiting(op) | State::Pausing(op, _)) = state else {
+            unreachable!("there is an op to submit");
         };
         let turn = Turn(self.socket);
         let submitted = self.socket.driver.submit(|| op, cx);
@@ -134,6 +177,10 @@ impl<'a, T: Sends> InTurn<'a, T> {
         match mem::replace(&mut self.state, State::Over) {
             State::Waiting(op) => {
                 self.socket.leave_line(&mut self.place);
+                Poll::Ready((Err(cancelled()), op.into_buf()))
+            }
+            State::Pausing(op, _) => {
+                self.socket.sent();
                 Poll::Ready((Err(cancelled()), op.into_buf()))
             }
             State::Sent(mut ticket) => {
@@ -162,10 +209,14 @@ impl<T: Op> Drop for InTurn<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.socket.leave_line(&mut self.place);
-        if let State::Sent(ticket) = &self.state
-            && let Some(key) = ticket.key()
-        {
-            self.socket.unnoticed(key);
+        match &self.state {
+            State::Sent(ticket) => {
+                if let Some(key) = ticket.key() {
+                    self.socket.unnoticed(key);
+                }
+            }
+            State::Pausing(..) => self.socket.sent(),
+            State::Waiting(_) | State::Over => {}
         }
     }
 }

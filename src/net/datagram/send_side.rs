@@ -117,6 +117,15 @@ impl Drop for Waiting<'_> {
 
 impl MessageSender for Socket {
     #[inline]
+    fn flags(&self) -> u32 {
+        let flags = match self.kernel_waits.get() {
+            true => libc::MSG_NOSIGNAL,
+            false => libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT,
+        };
+        flags.cast_unsigned()
+    }
+
+    #[inline]
     fn fd(&self) -> &Fd {
         &self.fd
     }

@@ -41,8 +41,8 @@ use crate::ring::{Fd, Name};
 ///
 /// # Cancellation
 ///
-/// Dropping any future loses no message. A send that was submitted is committed. Dropping the
-/// socket cancels its receive, lets the committed send go on for at most 10 s, and closes it then.
+/// Dropping any future that receives loses no message. A send that finds room is committed. Dropping
+/// the socket cancels its receive, lets the committed send go on for at most 10 s, and closes it then.
 ///
 /// # Examples
 ///
@@ -111,7 +111,13 @@ impl UnixDatagram {
     pub fn unbound() -> io::Result<UnixDatagram> {
         let driver = Driver::current()?;
         let fd = driver.with_ring(|ring| ring.socket(Domain::UNIX, Type::DGRAM, None))?;
-        Ok(UnixDatagram(Socket::new(fd, driver, &DATAGRAMS)))
+        Ok(UnixDatagram::of_unpaired(fd, driver))
+    }
+
+    fn of_unpaired(fd: Fd, driver: Rc<Driver>) -> UnixDatagram {
+        let socket = Socket::new(fd, driver, &DATAGRAMS);
+        socket.wait_outside();
+        UnixDatagram(socket)
     }
 
     /// Two sockets, each the other's peer.
@@ -143,7 +149,7 @@ impl UnixDatagram {
     ///
     /// [`connect(2)`](https://man7.org/linux/man-pages/man2/connect.2.html)
     pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
-        self.0.fd().connect_datagrams(&of_path(path.as_ref())?)
+        self.connect_to(&of_path(path.as_ref())?)
     }
 
     /// As [`connect`](UnixDatagram::connect), to an address of std's.
@@ -152,7 +158,13 @@ impl UnixDatagram {
     ///
     /// As there.
     pub fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
-        self.0.fd().connect_datagrams(&of_std(address)?)
+        self.connect_to(&of_std(address)?)
+    }
+
+    fn connect_to(&self, address: &SockAddr) -> io::Result<()> {
+        // It may have been one of a pair.
+        self.0.wait_outside();
+        self.0.fd().connect_datagrams(address)
     }
 
     /// Receives the next message, without a copy. See
@@ -235,7 +247,9 @@ impl UnixDatagram {
     ///
     /// # Cancellation
     ///
-    /// Dropping the future before its turn has come sends nothing. After that the message is sent.
+    /// Dropping the future before its turn has come sends nothing, and neither does it while the
+    /// receiver has no room. After that the message is sent. Of a socket made by
+    /// [`pair`](UnixDatagram::pair) it is sent from its turn on, room or not.
     ///
     /// # Kernel
     ///
@@ -395,7 +409,8 @@ impl UnixDatagram {
         let driver = Driver::current()?;
         socket.set_nonblocking(false)?;
         let fd = Fd::from(OwnedFd::from(socket));
-        Ok(UnixDatagram(Socket::new(fd, driver, &DATAGRAMS)))
+        // Whether it is one of a pair is not known.
+        Ok(UnixDatagram::of_unpaired(fd, driver))
     }
 }
 
