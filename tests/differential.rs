@@ -33,6 +33,8 @@ mod stage;
 mod streams;
 #[path = "differential/unix.rs"]
 mod unix;
+#[path = "differential/unix_messages.rs"]
+mod unix_messages;
 
 use stage::{compare, compare_many};
 
@@ -97,6 +99,16 @@ fn unix_sockets_at_random_are_alike() {
 }
 
 #[test]
+fn unix_messages_are_alike() {
+    compare(&unix_messages::scripts());
+}
+
+#[test]
+fn unix_messages_at_random_are_alike() {
+    compare_many(&unix_messages::programs());
+}
+
+#[test]
 fn every_known_difference_is_of_a_script() {
     let all = [
         addresses::scripts(),
@@ -108,6 +120,7 @@ fn every_known_difference_is_of_a_script() {
         names::scripts(),
         limits::scripts(),
         unix::scripts(),
+        unix_messages::scripts(),
     ];
     for difference in known::DIFFERENCES {
         let known = all

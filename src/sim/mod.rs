@@ -11,12 +11,11 @@
 //!
 //! # What is simulated
 //!
-//! TCP, UDP, Unix stream sockets, files and directories, timers, eventfds, and the io_uring
-//! interface itself with everything that the runtime uses of it. Programs find hosts by name, and a
-//! file's path on its own host's disk, which is empty at first. Unix sockets connect programs of
-//! one host.
+//! TCP, UDP, Unix sockets, files and directories, timers, eventfds, and the io_uring interface
+//! itself with everything that the runtime uses of it. Programs find hosts by name, and a file's
+//! path on its own host's disk, which is empty at first. Unix sockets connect programs of one host.
 //! Datagrams to another host may get lost, come twice and overtake each other; on one host they are
-//! dropped only where a socket's buffer is full.
+//! dropped only where a UDP socket's buffer is full.
 //!
 //! # What is not
 //!
@@ -25,6 +24,7 @@
 //! * Multicast groups are refused, and datagrams are never joined to larger ones (GRO).
 //! * Signals are those of [`Host::interrupt`], which the test sends; the real ones do not come.
 //! * Std's sockets and files meet the real system: `into_std` and `as_fd` have nothing to give.
+//! * Descriptors are not passed along with messages: what would send them is `EBADF`.
 //! * Threads, `std::time` and hash maps with random keys are the program's own affair. A test that
 //!   uses them may differ from run to run; a failure's report says so.
 

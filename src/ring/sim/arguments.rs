@@ -39,8 +39,12 @@ pub(super) fn take(sqe: &RawSqe) -> Result<Args, i32> {
                 let [low, high, ..] = sqe.file_index.to_ne_bytes();
                 let len = u16::from_ne_bytes([low, high]);
                 let name = name(sqe.off, usize::from(len))?;
-                let control = ControlData::default();
-                Args::Message(vec![lent(sqe)], Box::new(Outbound { name, control }))
+                let outbound = Outbound {
+                    name,
+                    control: ControlData::default(),
+                    passes_descriptors: false,
+                };
+                Args::Message(vec![lent(sqe)], Box::new(outbound))
             }
             opcode::READ | opcode::WRITE | opcode::SEND | opcode::SEND_ZC => {
                 Args::Memory(lent(sqe))
@@ -55,8 +59,15 @@ pub(super) fn take(sqe: &RawSqe) -> Result<Args, i32> {
                 let name = self::name(name, header.msg_namelen as usize)?;
                 let control = header.msg_control.expose_provenance() as u64;
                 let control = Lent::new(control, header.msg_controllen);
-                let control = ControlData::of_sender(&control.read(header.msg_controllen));
-                Args::Message(vectors(&header)?, Box::new(Outbound { name, control }))
+                let asked = control.read(header.msg_controllen);
+                let control = ControlData::of_sender(&asked);
+                let outbound = Outbound {
+                    name,
+                    // They are what it leaves out.
+                    passes_descriptors: control.encoded().len() < asked.len(),
+                    control,
+                };
+                Args::Message(vectors(&header)?, Box::new(outbound))
             }
             opcode::RECVMSG => {
                 let header = memory::value::<libc::msghdr>(sqe.addr);

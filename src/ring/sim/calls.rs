@@ -187,7 +187,14 @@ impl Simulated {
     }
 
     pub(crate) fn set_message_option(&self, option: MessageOption, value: u32) -> io::Result<()> {
-        self.call(|kernel, _, id| kernel.set_message_option(id, option, value))
+        self.call(|kernel, _, id| match kernel.unix_mut(id) {
+            Ok(socket) if option == MessageOption::TimestampNs => {
+                socket.reports_times = value != 0;
+                Ok(())
+            }
+            Ok(_) => Err(libc::EOPNOTSUPP),
+            Err(_) => kernel.set_message_option(id, option, value),
+        })
     }
 
     pub(crate) fn message_option(&self, option: MessageOption) -> io::Result<u32> {
@@ -195,8 +202,13 @@ impl Simulated {
     }
 
     pub(crate) fn connect_datagrams(&self, address: &SockAddr) -> io::Result<()> {
-        let address = address.as_socket();
-        self.call(|kernel, _, id| kernel.connect_messages(id, address.ok_or(libc::EAFNOSUPPORT)?))
+        self.call(|kernel, _, id| match kernel.is_unix(Some(id)) {
+            true => kernel.connect_unix(id, address),
+            false => {
+                let address = address.as_socket().ok_or(libc::EAFNOSUPPORT)?;
+                kernel.connect_messages(id, address)
+            }
+        })
     }
 
     /// A kick. From a thread that has no simulation it does nothing: nobody sleeps in one.
@@ -208,7 +220,7 @@ impl Simulated {
     }
 }
 
-fn unix_address(name: Option<&[u8]>) -> Result<SockAddr, i32> {
+pub(super) fn unix_address(name: Option<&[u8]>) -> Result<SockAddr, i32> {
     let name = OsStr::from_bytes(name.unwrap_or_default());
     SockAddr::unix(name).map_err(|_| libc::EINVAL)
 }

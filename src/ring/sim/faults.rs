@@ -201,7 +201,7 @@ pub(crate) fn errnos_of_unix(op: u8) -> &'static [i32] {
     match op {
         opcode::ACCEPT => &[EMFILE, ENFILE, ENOMEM, EPERM],
         opcode::CONNECT => &[ECONNREFUSED, EACCES, ENOMEM],
-        opcode::RECV => &[ENOMEM],
+        opcode::RECV | opcode::RECVMSG => &[ENOMEM],
         opcode::SEND | opcode::SENDMSG => &[ENOBUFS, ENOMEM],
         _ => errnos(op),
     }

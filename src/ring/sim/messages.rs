@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use super::faults::Fault;
-use super::kernel::{Args, HostId, Kernel, RingId};
+use super::kernel::{Args, HostId, Kernel, RingState};
 use super::object::{Object, OpenFile};
 use super::ops::Tried;
 use super::table::Id;
@@ -61,6 +61,8 @@ pub(super) struct Datagram {
 pub(super) struct Outbound {
     pub(super) name: Name,
     pub(super) control: ControlData,
+    /// There are descriptors beside it.
+    pub(super) passes_descriptors: bool,
 }
 
 impl MessageSocket {
@@ -88,12 +90,7 @@ impl MessageSocket {
     fn control(&self, datagram: &Datagram) -> Vec<(i32, i32, Vec<u8>)> {
         let mut control = Vec::new();
         if self.number(MessageOption::TimestampNs) != 0 {
-            let (seconds, rest) = (
-                datagram.sent_ns / 1_000_000_000,
-                datagram.sent_ns % 1_000_000_000,
-            );
-            let content = [seconds.to_ne_bytes(), rest.to_ne_bytes()].concat();
-            control.push((libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, content));
+            control.push(timestamp(datagram.sent_ns));
         }
         let interface: u32 = if datagram.to.ip().is_loopback() { 1 } else { 2 };
         match datagram.to.ip() {
@@ -236,23 +233,14 @@ impl Kernel {
             return Tried::Wait;
         };
         socket.used -= datagram.bytes.len() + OVERHEAD;
-        let message = laid_out(&datagram, &socket.control(&datagram), rooms, room.len());
+        let (name, control) = (Name::from(datagram.from), socket.control(&datagram));
+        let message = laid_out(&name, &datagram.bytes, &control, rooms, room.len());
         let Some(message) = message else {
             return Tried::failed(libc::EFAULT);
         };
         room.fill(&message);
-        self.finish_recvmsg(ring, sqe, message.len(), datagram.bytes.is_empty())
-    }
-
-    fn finish_recvmsg(&mut self, ring: RingId, sqe: &RawSqe, len: usize, empty: bool) -> Tried {
-        let group = self.rings[ring].group_mut(sqe.buf_group);
-        let flags = group.map_or(0, |group| group.commit(len, false));
-        // A result of 0 ends a multishot receive, whatever it is of.
-        if sqe.ioprio & opcode::RECV_MULTISHOT != 0 && !empty {
-            Tried::Item(len as i32, flags)
-        } else {
-            Tried::Done(len as i32, flags)
-        }
+        let is_empty = datagram.bytes.is_empty();
+        finish_message(&mut self.rings[ring], sqe, message.len(), is_empty)
     }
 
     pub(super) fn try_send_message(&mut self, op: Id, id: Id, sqe: &RawSqe) -> Tried {
@@ -350,25 +338,49 @@ fn asked_of(control: &ControlData) -> (Option<u16>, u8) {
     (segment, class.unwrap_or(0) as u8)
 }
 
+/// The entry of control data that says when a message was sent.
+pub(super) fn timestamp(sent_ns: u64) -> (i32, i32, Vec<u8>) {
+    let (seconds, rest) = (sent_ns / 1_000_000_000, sent_ns % 1_000_000_000);
+    let content = [seconds.to_ne_bytes(), rest.to_ne_bytes()].concat();
+    (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, content)
+}
+
+/// What a receive has come to that has put `len` bytes into its buffer.
+pub(super) fn finish_message(
+    ring: &mut RingState,
+    sqe: &RawSqe,
+    len: usize,
+    is_empty: bool,
+) -> Tried {
+    let group = ring.group_mut(sqe.buf_group);
+    let flags = group.map_or(0, |group| group.commit(len, false));
+    // A result of 0 ends a multishot receive, whatever it is of.
+    if sqe.ioprio & opcode::RECV_MULTISHOT != 0 && !is_empty {
+        Tried::Item(len as i32, flags)
+    } else {
+        Tried::Done(len as i32, flags)
+    }
+}
+
 /// A message as a multishot receive lays it out in a buffer of `room` bytes. `None` if that is too
 /// short for what comes before the bytes.
-fn laid_out(
-    datagram: &Datagram,
+pub(super) fn laid_out(
+    name: &Name,
+    bytes: &[u8],
     control: &[(i32, i32, Vec<u8>)],
     rooms: Rooms,
     room: usize,
 ) -> Option<Vec<u8>> {
     let (name_room, control_room) = (rooms.name as usize, rooms.control as usize);
     let room = room.checked_sub(HEADER + name_room + control_room)?;
-    let name = Name::from(datagram.from);
     let name = name.as_bytes();
     let mut flags = 0;
     let mut written = Vec::new();
     for (level, kind, content) in control {
         flags |= put_control(&mut written, control_room, *level, *kind, content);
     }
-    let payload = &datagram.bytes[..datagram.bytes.len().min(room)];
-    if payload.len() < datagram.bytes.len() {
+    let payload = &bytes[..bytes.len().min(room)];
+    if payload.len() < bytes.len() {
         flags |= libc::MSG_TRUNC;
     }
     let mut message = Vec::new();

@@ -194,6 +194,9 @@ impl Kernel {
         if is_unix && sqe.opcode == opcode::SEND_ZC {
             return Tried::Sent(-libc::EOPNOTSUPP, Vec::new());
         }
+        if is_unix && self.passes_descriptors(id) {
+            return Tried::failed(libc::EBADF);
+        }
         if let Some(errno) = self.adversary.errno(sqe.opcode, is_unix) {
             return self.fail(host, object, sqe, errno);
         }
@@ -202,7 +205,11 @@ impl Kernel {
             (opcode::ACCEPT, Some(object)) => self.try_accept(object, sqe),
             (opcode::CONNECT, Some(object)) => self.try_connect(id, object),
             (opcode::RECV, Some(object)) => self.try_recv(id, object, sqe),
+            (opcode::RECVMSG, Some(object)) if is_unix => self.try_recv_parcel(id, object, sqe),
             (opcode::RECVMSG, Some(object)) => self.try_recvmsg(id, object, sqe),
+            (opcode::SEND | opcode::SENDMSG, Some(object)) if self.has_parcels(object) => {
+                self.try_send_parcel(id, object, sqe)
+            }
             (opcode::SEND | opcode::SENDMSG, Some(object)) if self.has_messages(object) => {
                 self.try_send_message(id, object, sqe)
             }

@@ -14,6 +14,7 @@ use super::calls::os;
 use super::faults::Fault;
 use super::kernel::{HostId, RingId, RingState};
 use super::object::{Object, OpenFile};
+use super::unix::Kind;
 use super::{Place, Time, World};
 use crate::ring::cqe::Cqe;
 use crate::ring::fd::Fd;
@@ -216,7 +217,7 @@ impl SimRing {
         let is_v6 = domain == Domain::IPV6;
         let mut kernel = self.world.kernel.borrow_mut();
         let socket = match (domain, kind) {
-            (Domain::UNIX, Type::STREAM) => kernel.new_unix(self.host),
+            (Domain::UNIX, kind) => kernel.new_unix(self.host, unix_kind(kind)?),
             (Domain::IPV4 | Domain::IPV6, Type::STREAM) => kernel.new_socket(self.host, is_v6),
             (Domain::IPV4 | Domain::IPV6, Type::DGRAM) => {
                 kernel.new_message_socket(self.host, is_v6)
@@ -227,11 +228,12 @@ impl SimRing {
     }
 
     pub(crate) fn socket_pair(&self, kind: Type) -> io::Result<(Fd, Fd)> {
-        if kind != Type::STREAM {
-            return Err(os(libc::EAFNOSUPPORT));
-        }
+        let kind = unix_kind(kind)?;
         let mut kernel = self.world.kernel.borrow_mut();
-        let (a, b) = (kernel.new_unix(self.host), kernel.new_unix(self.host));
+        let (a, b) = (
+            kernel.new_unix(self.host, kind),
+            kernel.new_unix(self.host, kind),
+        );
         kernel.connect_pair(a, b);
         let installed = self.install(&mut kernel, a).and_then(|a| {
             // As a number: an `Fd` closes itself, which the borrowed kernel would not survive.
@@ -287,6 +289,15 @@ impl SimRing {
             io::Error::new(io::ErrorKind::NotFound, text)
         })?;
         Ok(vec![host.ip])
+    }
+}
+
+fn unix_kind(kind: Type) -> io::Result<Kind> {
+    match kind {
+        Type::STREAM => Ok(Kind::Stream),
+        Type::DGRAM => Ok(Kind::Datagrams),
+        Type::SEQPACKET => Ok(Kind::Records),
+        _ => Err(os(libc::ESOCKTNOSUPPORT)),
     }
 }
 

@@ -13,6 +13,7 @@ use super::memory::Lent;
 use super::object::{Object, OpenFile};
 use super::ops::Tried;
 use super::table::Id;
+use super::unix_messages::Parcel;
 
 /// What a socket holds unless it is set, bytes.
 const BUFFERS: [usize; 4] = [208 * 1024, 64 * 1024, 16 * 1024, 4096];
@@ -20,6 +21,7 @@ const SOCK_NONEMPTY: u32 = 1 << 2;
 
 #[derive(Debug)]
 pub(super) struct Unix {
+    pub(super) kind: Kind,
     /// What it is bound to: `None` or its name as the kernel has it, an abstract one with its NUL.
     pub(super) local: Option<Vec<u8>>,
     key: Option<Key>,
@@ -27,15 +29,29 @@ pub(super) struct Unix {
     pub(super) peer: Option<Vec<u8>>,
     pub(super) state: State,
     /// The socket at the other end; it may be gone.
-    other: Option<Id>,
+    pub(super) other: Option<Id>,
     received: VecDeque<Vec<u8>>,
     received_bytes: usize,
-    is_read_shut: bool,
-    is_write_shut: bool,
+    /// The same of sockets of messages.
+    pub(super) messages: VecDeque<Parcel>,
+    /// What its own messages count that nobody has received yet.
+    pub(super) in_transit: usize,
+    /// Sockets that wait for room in `messages`.
+    pub(super) senders: Vec<Id>,
+    pub(super) reports_times: bool,
+    pub(super) is_read_shut: bool,
+    pub(super) is_write_shut: bool,
     /// `SO_ERROR`, reported once.
-    error: Option<i32>,
+    pub(super) error: Option<i32>,
     pub(super) send_buffer: usize,
     pub(super) receive_buffer: usize,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    Stream,
+    Datagrams,
+    Records,
 }
 
 #[derive(Debug)]
@@ -84,8 +100,9 @@ impl Name {
 }
 
 impl Unix {
-    fn new(buffer: usize) -> Unix {
+    fn new(kind: Kind, buffer: usize) -> Unix {
         Unix {
+            kind,
             local: None,
             key: None,
             peer: None,
@@ -93,6 +110,10 @@ impl Unix {
             other: None,
             received: VecDeque::new(),
             received_bytes: 0,
+            messages: VecDeque::new(),
+            in_transit: 0,
+            senders: Vec::new(),
+            reports_times: false,
             is_read_shut: false,
             is_write_shut: false,
             error: None,
@@ -105,7 +126,8 @@ impl Unix {
         match &self.state {
             State::Listening { queue, .. } => !queue.is_empty(),
             State::Fresh | State::Connected => {
-                self.received_bytes > 0 || self.is_read_shut || self.error.is_some()
+                let any = self.received_bytes > 0 || !self.messages.is_empty();
+                any || self.is_read_shut || self.error.is_some()
             }
         }
     }
@@ -147,9 +169,15 @@ impl Unix {
 }
 
 impl Kernel {
-    pub(super) fn new_unix(&mut self, host: HostId) -> Id {
-        let buffer = BUFFERS[self.adversary.fixed(0x50d, BUFFERS.len() as u64) as usize];
-        let socket = OpenFile::Unix(Box::new(Unix::new(buffer)));
+    pub(super) fn new_unix(&mut self, host: HostId, kind: Kind) -> Id {
+        // A few messages fit in any: what the kernel counts besides their bytes is much.
+        let sizes = if kind == Kind::Stream {
+            BUFFERS.len()
+        } else {
+            BUFFERS.len() - 1
+        };
+        let buffer = BUFFERS[self.adversary.fixed(0x50d, sizes as u64) as usize];
+        let socket = OpenFile::Unix(Box::new(Unix::new(kind, buffer)));
         self.objects.insert(Object::new(host, socket))
     }
 
@@ -223,20 +251,25 @@ impl Kernel {
         }
     }
 
-    /// Who listens at an address. Linux looks for it anew whenever it goes on waiting.
-    fn unix_listener(&self, host: HostId, address: &SockAddr) -> Result<Id, i32> {
+    /// Who has an address. Linux looks for it anew whenever it goes on waiting.
+    pub(super) fn unix_at(&self, host: HostId, address: &SockAddr, kind: Kind) -> Result<Id, i32> {
         let key = match Name::of(address)? {
             Name::Path(path) => Key::File(self.socket_file(host, &path)?),
             Name::Abstract(name) => Key::Abstract(name),
         };
         let found = self.hosts[host].unix.get(&key).copied();
-        found.ok_or(libc::ECONNREFUSED)
+        let found = found.ok_or(libc::ECONNREFUSED)?;
+        match self.unix(found)?.kind == kind {
+            true => Ok(found),
+            false => Err(libc::EPROTOTYPE),
+        }
     }
 
     pub(super) fn try_connect_unix(&mut self, op: Id, id: Id) -> Tried {
         let host = self.objects.find(id).map_or(0, |object| object.host);
+        let kind = self.unix(id).map_or(Kind::Stream, |socket| socket.kind);
         let found = match self.ops.find(op).map(|op| &op.args) {
-            Some(Args::Address(address)) => self.unix_listener(host, address),
+            Some(Args::Address(address)) => self.unix_at(host, address, kind),
             _ => Err(libc::EFAULT),
         };
         let listener = match found {
@@ -258,15 +291,15 @@ impl Kernel {
             _ => return Tried::failed(libc::ECONNREFUSED),
         }
         match self.unix(id).map(|socket| &socket.state) {
-            Ok(State::Fresh) => self.join_unix(id, listener, host),
+            Ok(State::Fresh) => self.join_unix(id, listener, host, kind),
             Ok(State::Connected) => Tried::failed(libc::EISCONN),
             _ => Tried::failed(libc::EINVAL),
         }
     }
 
     /// Makes the other end of a connection and puts it into the backlog.
-    fn join_unix(&mut self, client: Id, listener: Id, host: HostId) -> Tried {
-        let server = self.new_unix(host);
+    fn join_unix(&mut self, client: Id, listener: Id, host: HostId, kind: Kind) -> Tried {
+        let server = self.new_unix(host, kind);
         if let Some(object) = self.objects.find_mut(server) {
             object.references = 1;
         }
@@ -405,9 +438,19 @@ impl Kernel {
         if let Some(key) = &socket.key {
             self.hosts[host].unix.remove(key);
         }
+        for message in &socket.messages {
+            self.consumed(message);
+        }
+        for sender in &socket.senders {
+            self.stir(*sender);
+        }
         match socket.state {
             State::Fresh => {}
-            State::Connected => self.leave_unix(socket.other, !socket.received.is_empty()),
+            State::Connected if socket.kind == Kind::Datagrams => {}
+            State::Connected => {
+                let unread = socket.received_bytes > 0 || !socket.messages.is_empty();
+                self.leave_unix(socket.other, unread);
+            }
             State::Listening { queue, callers, .. } => {
                 for connection in queue {
                     let other = self.unix(connection).ok().and_then(|it| it.other);
