@@ -21,13 +21,14 @@ fn workload_of(operation: &str) -> &'static str {
 }
 
 /// What operations on Unix sockets fail with: fewer things than those on TCP.
-const OF_UNIX: [(&str, &[i32]); 5] = [
+const OF_UNIX: [(&str, &[i32]); 6] = [
     (
         "ACCEPT",
         &[libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EPERM],
     ),
     ("CONNECT", &[libc::ECONNREFUSED, libc::EACCES, libc::ENOMEM]),
     ("RECV", &[libc::ENOMEM]),
+    ("RECVMSG", &[libc::ENOMEM]),
     ("SEND", &[libc::ENOBUFS, libc::ENOMEM]),
     ("SENDMSG", &[libc::ENOBUFS, libc::ENOMEM]),
 ];

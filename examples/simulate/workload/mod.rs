@@ -10,6 +10,7 @@ pub(crate) mod net;
 pub(crate) mod pattern;
 pub(crate) mod random;
 pub(crate) mod receive;
+pub(crate) mod records;
 pub(crate) mod scene;
 pub(crate) mod send;
 pub(crate) mod stream;
@@ -74,7 +75,7 @@ pub(crate) const ALL: [Workload; 9] = [
     },
     Workload {
         name: "unix",
-        about: "programs of one host talk over Unix sockets: paths, abstract names, pairs",
+        about: "programs of one host talk over Unix sockets: paths, names, pairs, messages",
         start: |sim| Box::pin(unix::run(sim)),
     },
     Workload {

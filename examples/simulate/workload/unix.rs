@@ -17,6 +17,7 @@ use super::books::{Connection, Side};
 use super::fate::{Fate, Fated};
 use super::net::{ATTEMPTS, PAUSE, PAUSE_MAX, greet, introduce, number};
 use super::random::Random;
+use super::records::exchange;
 use super::scene::{Core, Scene};
 use super::stream::Stream;
 use super::talk::Talk;
@@ -106,6 +107,11 @@ async fn accept(core: &Rc<Core>, listener: &UnixListener, random: &mut Random) {
 /// Connects again and again, or makes a pair, and talks.
 async fn ask(core: &Rc<Core>, mut random: Random, by_path: bool) {
     for _ in 0..core.scene.style.connections {
+        if random.one_in(2) {
+            let (scene, id) = (Rc::clone(&core.scene), number(&core.scene));
+            let connected = random.one_in(2);
+            core.spawn(exchange(scene, id, random.fork(), connected));
+        }
         let (own, mut random) = (Rc::clone(core), random.fork());
         let connection = core.scene.books.open(number(&core.scene), [HOST; 2]);
         core.spawn(async move {
