@@ -132,9 +132,10 @@ pub(crate) trait MessageReceiver: 'static {
 pub(crate) trait MessageSender: 'static {
     fn fd(&self) -> &Fd;
 
-    /// The flags of its sends: `MSG_NOSIGNAL`, and `MSG_DONTWAIT` for datagrams to Unix sockets that
-    /// have another peer or none. When one of those has no room, the kernel has taken the bytes
-    /// already as it begins to wait, and sends an empty message when it tries again (seen with 6.18).
+    /// The flags of its sends: `MSG_NOSIGNAL`, and `MSG_DONTWAIT` for datagrams to Unix sockets
+    /// that have another peer or none. When one of those has no room, the kernel has taken the
+    /// bytes already as it begins to wait, and sends an empty message when it tries again (seen
+    /// with 6.18).
     fn flags(&self) -> u32;
 
     /// A send has ended: another one may be submitted.

@@ -41,8 +41,9 @@ use crate::ring::{Fd, Name};
 ///
 /// # Cancellation
 ///
-/// Dropping any future that receives loses no message. A send that finds room is committed. Dropping
-/// the socket cancels its receive, lets the committed send go on for at most 10 s, and closes it then.
+/// Dropping any future that receives loses no message. A send that finds room is committed.
+/// Dropping the socket cancels its receive, lets the committed send go on for at most 10 s, and
+/// closes it then.
 ///
 /// # Examples
 ///

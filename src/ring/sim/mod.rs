@@ -8,7 +8,8 @@
 //! * [`kernel`]: the state, the descriptors, and how time goes on.
 //! * [`adversary`] and [`faults`]: who decides, and what may go wrong how often.
 //! * `ops`, `cancel`, `arguments`: an op's way from its submission to its completions.
-//! * `socket`, `options`, `connect`, `links`: TCP and the network. `unix`, `unix_messages`: sockets of one host.
+//! * `socket`, `options`, `connect`, `links`: TCP and the network. `messages`, `datagrams`: UDP.
+//! * `unix`, `unix_messages`: sockets of one host.
 //! * `disk`, `files`, `names`: files, and what a power failure leaves of them. `buffers`: provided
 //!   buffers.
 //! * `memory`: the only place that touches what the process has lent.
