@@ -410,8 +410,10 @@ impl UnixDatagram {
         let driver = Driver::current()?;
         socket.set_nonblocking(false)?;
         let fd = Fd::from(OwnedFd::from(socket));
-        // Whether it is one of a pair is not known.
-        Ok(UnixDatagram::of_unpaired(fd, driver))
+        match is_of_a_pair(&fd) {
+            true => Ok(UnixDatagram(Socket::new(fd, driver, &DATAGRAMS))),
+            false => Ok(UnixDatagram::of_unpaired(fd, driver)),
+        }
     }
 }
 
@@ -440,4 +442,12 @@ impl fmt::Debug for UnixDatagram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("UnixDatagram").field(&self.as_fd()).finish()
     }
+}
+
+/// Whether a socket has its peer from `socketpair`: only that notes the credentials of a peer of
+/// datagrams, and only such a peer may be without a name.
+fn is_of_a_pair(fd: &Fd) -> bool {
+    let has_credentials = fd.peer_credentials().is_ok_and(|peer| peer.uid != u32::MAX);
+    let peer = fd.getpeername().and_then(|name| to_std(&name));
+    has_credentials && peer.is_ok_and(|name| name.is_unnamed())
 }
