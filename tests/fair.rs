@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use corering::net::TcpStream;
+use corering::runtime::stats;
 use corering::sync::mpsc;
 use corering::task::{JoinSet, yield_now};
 use corering::time::{Instant, interval};
@@ -168,5 +169,41 @@ fn a_heartbeat_keeps_its_time_beside_busy_streams_and_busy_tasks() {
         assert!(most.unwrap() - fewest.unwrap() <= 1, "{fewest:?} {most:?}");
         let load = corering::task::spawn_blocking(move || load.join().unwrap());
         assert!(load.await.unwrap() > 100);
+    });
+}
+
+#[test]
+fn large_writes_are_handed_over_a_few_at_a_time() {
+    const STREAMS: usize = 32;
+    const LEN: usize = 64 * 1024;
+    run(async {
+        let mut streams = Vec::new();
+        for _ in 0..STREAMS {
+            streams.push(pair_with_std().await);
+        }
+        let mut writes = JoinSet::new();
+        let mut peers = Vec::new();
+        for (stream, peer) in streams {
+            peers.push(peer);
+            writes.spawn(async move {
+                stream.write_all(vec![3; LEN]).await.0.unwrap();
+                stream
+            });
+        }
+        let reader = thread::spawn(move || {
+            for mut peer in peers {
+                let mut buf = vec![0; LEN];
+                peer.read_exact(&mut buf).unwrap();
+            }
+        });
+        let before = stats().unwrap();
+        let streams = writes.join_all().await;
+        let after = stats().unwrap();
+        // Each of them a turn, with timers and tasks beside it.
+        let (enters, turns) = (after.enters - before.enters, after.turns - before.turns);
+        let few = STREAMS as u64 / 4;
+        assert!(enters >= few && turns >= few, "{enters}, {turns}");
+        drop(streams);
+        reader.join().unwrap();
     });
 }

@@ -21,6 +21,7 @@ mod erased;
 mod key;
 mod multi;
 mod op;
+mod slices;
 mod slot;
 mod teardown;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use self::buffers::SPARE_BYTES;
 pub(crate) use self::key::Key;
 pub(crate) use self::multi::{BUFFER_GROUP, DATAGRAM_GROUP, MultiOp, provide_buffers};
 pub(crate) use self::op::{Op, Submit, Ticket, copied, filled};
+use self::slices::Slices;
 pub(crate) use self::slot::Item;
 use self::slot::{Abandoned, Effect, Slots};
 use crate::ring::{self, Clock, Cqe, RawSqe, Ring, Wait};
@@ -87,6 +89,8 @@ struct Core {
     cancels: VecDeque<Key>,
     /// SQEs that did not fit into the SQ. At most one for each op in flight.
     backlog: VecDeque<RawSqe>,
+    /// Of what is in the SQ.
+    slices: Slices,
     /// Committed ops without an owner, with the time at which they are cancelled, oldest first.
     lingering: VecDeque<(u64, Key)>,
     /// No op is taken any more.
@@ -118,6 +122,7 @@ impl Driver {
                 slots: Slots::default(),
                 cancels: VecDeque::new(),
                 backlog: VecDeque::new(),
+                slices: Slices::default(),
                 lingering: VecDeque::new(),
                 closing: false,
                 counts: Counts::default(),
@@ -239,7 +244,7 @@ impl Driver {
         self.core.borrow().has_staged()
     }
 
-    /// Submits what is staged, then waits as told.
+    /// Submits what is staged, or its first [slice](slices), and waits as told if that was all.
     ///
     /// # Errors
     ///
@@ -372,16 +377,37 @@ impl Core {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_push(&mut self, sqe: &RawSqe) -> bool {
         let Some(ring) = &mut self.ring else {
             return false;
         };
-        // A full SQ is submitted as it is: that makes room, and its ops go on their way.
-        let pushed =
-            ring.push(sqe).is_ok() || (submit(ring, &mut self.counts) && ring.push(sqe).is_ok());
+        let pushed = ring.push(sqe).is_ok() || self.push_to_full(sqe);
         self.counts.sqes += u64::from(pushed);
+        if sqe.may_be_heavy() && pushed {
+            self.note_weight(sqe.weight());
+        }
         pushed
+    }
+
+    #[cold]
+    fn note_weight(&mut self, weight: u32) {
+        if let Some(ring) = self.ring.as_ref().filter(|_| weight > 1) {
+            self.slices.staged(ring.staged() - 1, weight);
+        }
+    }
+
+    /// A full SQ is submitted as it is: that makes room, and its ops go on their way.
+    #[cold]
+    fn push_to_full(&mut self, sqe: &RawSqe) -> bool {
+        let Some(ring) = &mut self.ring else {
+            return false;
+        };
+        self.counts.enters += 1;
+        let before = ring.staged();
+        let submitted = matches!(ring.submit(), Ok(ring::Entered::Done));
+        self.slices.submitted(before - ring.staged());
+        submitted && ring.push(sqe).is_ok()
     }
 
     fn cancel(&mut self, key: Key) {
@@ -423,10 +449,20 @@ impl Core {
 
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
         self.counts.enters += 1;
-        match &mut self.ring {
-            Some(ring) => ring.enter(wait).map(|_| ()),
-            None => Err(io::Error::from_raw_os_error(libc::ECANCELED)),
-        }
+        let Some(ring) = &mut self.ring else {
+            return Err(io::Error::from_raw_os_error(libc::ECANCELED));
+        };
+        let staged = ring.staged();
+        let at_most = self.slices.first(staged);
+        // What is kept back must not wait for a completion that it alone would bring.
+        let wait = if (at_most as usize) < staged {
+            Wait::No
+        } else {
+            wait
+        };
+        let entered = ring.enter_with(at_most, wait);
+        self.slices.submitted(staged - ring.staged());
+        entered.map(drop)
     }
 
     /// A completion is not an op's, but the answer to a cancel or a message. The success of a
@@ -440,11 +476,4 @@ impl Core {
             }
         }
     }
-}
-
-/// Submits a full SQ. False if the kernel takes nothing now.
-#[cold]
-fn submit(queue: &mut Ring, counts: &mut Counts) -> bool {
-    counts.enters += 1;
-    matches!(queue.submit(), Ok(ring::Entered::Done))
 }

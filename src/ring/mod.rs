@@ -222,12 +222,23 @@ impl Ring {
     ///
     /// `EBADR` if the kernel has lost completions for want of memory, `EEXIST` on a foreign
     /// thread. `EINTR`, `ETIME`, `EAGAIN`, `EBUSY` and `ENOMEM` are no errors here.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
+        self.enter_with(u32::MAX, wait)
+    }
+
+    /// As [`enter`](Ring::enter), with the first `at_most` of what is staged. Who keeps some back
+    /// should not wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Ring::enter).
+    #[inline]
+    pub(crate) fn enter_with(&mut self, at_most: u32, wait: Wait) -> io::Result<Entered> {
         match &mut self.kernel {
-            Kernel::Uring(uring) => uring.enter(wait),
+            Kernel::Uring(uring) => uring.enter(at_most, wait),
             #[cfg(feature = "sim")]
-            Kernel::Sim(sim) => sim.enter(wait),
+            Kernel::Sim(sim) => sim.enter(at_most, wait),
         }
     }
 

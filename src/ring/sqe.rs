@@ -11,6 +11,9 @@ use super::opcode;
 /// The most that one read or write moves, bytes (`MAX_RW_COUNT`): 2 GiB less a page.
 const LEN_MAX: usize = 0x7fff_f000;
 
+/// Bytes that take about as long to copy as a short op does to submit.
+const PAGE: u32 = 4096;
+
 /// The kernel's 64-byte submission queue entry.
 ///
 /// That there is one says that its memory is taken care of: see [`Sqe::into_raw`].
@@ -46,6 +49,24 @@ impl RawSqe {
             user_data,
             ..RawSqe::default()
         }
+    }
+
+    /// Whether submitting it may take longer than a short op does: see [`weight`](RawSqe::weight).
+    #[inline(always)]
+    pub(crate) fn may_be_heavy(&self) -> bool {
+        self.len >= PAGE
+    }
+
+    /// How much of the kernel's time it takes to submit, in short ops. What is copied at once adds
+    /// to that, and weighs as much as an op every 4 KiB.
+    pub(crate) fn weight(&self) -> u32 {
+        let copies = match self.opcode {
+            opcode::SEND | opcode::WRITE | opcode::READ => true,
+            opcode::RECV => self.ioprio & opcode::POLL_FIRST == 0,
+            // A number in the place of a length is none.
+            _ => false,
+        };
+        if copies { 1 + self.len / PAGE } else { 1 }
     }
 
     /// Cancels all ops of the ring. Posts a completion only if it fails.

@@ -122,15 +122,15 @@ impl Uring {
     }
 
     #[inline]
-    pub(super) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
+    pub(super) fn enter(&mut self, at_most: u32, wait: Wait) -> io::Result<Entered> {
         match wait {
-            Wait::No => self.call::<()>(0, EnterFlags::GETEVENTS.bits(), None),
-            Wait::Forever => self.call::<()>(1, self.wait_flags, None),
-            Wait::For(timeout) => self.enter_for(timeout),
+            Wait::No => self.call::<()>(at_most, 0, EnterFlags::GETEVENTS.bits(), None),
+            Wait::Forever => self.call::<()>(at_most, 1, self.wait_flags, None),
+            Wait::For(timeout) => self.enter_for(at_most, timeout),
         }
     }
 
-    fn enter_for(&mut self, timeout: Duration) -> io::Result<Entered> {
+    fn enter_for(&mut self, at_most: u32, timeout: Duration) -> io::Result<Entered> {
         let timeout = timeout.min(WAIT_MAX);
         let timespec = Timespec {
             seconds: timeout.as_secs() as i64,
@@ -143,6 +143,7 @@ impl Uring {
             timespec: (&raw const timespec).expose_provenance() as u64,
         };
         self.call(
+            at_most,
             1,
             self.wait_flags | EnterFlags::EXT_ARG.bits(),
             Some(&argument),
@@ -150,18 +151,24 @@ impl Uring {
     }
 
     pub(super) fn submit(&mut self) -> io::Result<Entered> {
-        self.call::<()>(0, 0, None)
+        self.call::<()>(u32::MAX, 0, 0, None)
     }
 
     /// `argument` must be what `flags` say: [`WaitArgument`] with `EXT_ARG`, else none.
     #[inline]
-    fn call<T>(&mut self, want: u32, flags: u32, argument: Option<&T>) -> io::Result<Entered> {
+    fn call<T>(
+        &mut self,
+        at_most: u32,
+        want: u32,
+        flags: u32,
+        argument: Option<&T>,
+    ) -> io::Result<Entered> {
         self.sq.sync();
         self.cq.sync();
         if self.sq.cq_overflow() {
             self.overflows = self.overflows.saturating_add(1);
         }
-        let staged = self.sq.len() as u32;
+        let staged = (self.sq.len() as u32).min(at_most);
         // SAFETY: `argument` is none or a live `WaitArgument` with its timespec. What the staged
         // entries point to is kept by those who pushed them.
         let result = unsafe { self.submitter.enter(staged, want, flags, argument) };

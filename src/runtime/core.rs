@@ -163,6 +163,10 @@ impl Core {
         }
         if self.driver.has_staged() {
             self.enter(Wait::No);
+            if self.driver.has_staged() {
+                // The next slice; before it, whoever has become ready.
+                return true;
+            }
         }
         let start = self.driver.now_ns();
         let mut end = start + limit;

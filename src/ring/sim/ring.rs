@@ -99,8 +99,8 @@ impl SimRing {
         !ring.due.is_empty() || !ring.overflow.is_empty()
     }
 
-    pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
-        let entered = self.submit()?;
+    pub(crate) fn enter(&mut self, at_most: u32, wait: Wait) -> io::Result<Entered> {
+        let entered = self.submit_some(at_most as usize)?;
         self.reap();
         if entered == Entered::Busy || wait == Wait::No || self.world.is_stepped.get() {
             return Ok(entered);
@@ -147,9 +147,13 @@ impl SimRing {
     }
 
     pub(crate) fn submit(&mut self) -> io::Result<Entered> {
+        self.submit_some(usize::MAX)
+    }
+
+    fn submit_some(&mut self, at_most: usize) -> io::Result<Entered> {
         let mut kernel = self.world.kernel.borrow_mut();
         let mut staged = std::mem::take(&mut kernel.rings[self.id].sq);
-        let mut taken = staged.len();
+        let mut taken = staged.len().min(at_most);
         let busy = taken > 0 && kernel.adversary.strikes(Fault::Busy, opcode::NOP);
         if busy {
             taken = kernel.adversary.below("taken all the same", taken as u64) as usize;

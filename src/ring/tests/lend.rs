@@ -113,3 +113,21 @@ fn scratch(extension: &str) -> PathBuf {
     let program = env::current_exe().expect("the path of the test program");
     program.with_file_name(format!("lend-{}.{extension}", process::id()))
 }
+
+#[test]
+fn what_is_copied_at_once_weighs_more() {
+    let weight = |op, len, ioprio| {
+        let mut sqe = Sqe::new();
+        sqe.op(op).len(len).ioprio(ioprio);
+        // SAFETY: nothing is lent, and it is never pushed.
+        let raw = unsafe { sqe.into_raw(0) };
+        assert!(raw.may_be_heavy() || raw.weight() == 1);
+        raw.weight()
+    };
+    assert_eq!(weight(opcode::SEND, 64, 0), 1);
+    assert_eq!(weight(opcode::SEND, 65_536, 0), 17);
+    assert_eq!(weight(opcode::WRITE, 8192, 0), 3);
+    assert_eq!(weight(opcode::RECV, 65_536, 0), 17);
+    assert_eq!(weight(opcode::RECV, 65_536, opcode::POLL_FIRST), 1);
+    assert_eq!(weight(opcode::OPENAT, 65_536, 0), 1);
+}
