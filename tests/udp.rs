@@ -2,6 +2,8 @@
 
 #[path = "udp/beside.rs"]
 mod beside;
+#[path = "udp/turns.rs"]
+mod turns;
 
 use std::future::Future;
 use std::io::{self, ErrorKind};

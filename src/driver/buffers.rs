@@ -1,7 +1,7 @@
 //! The core's provided buffers, and who waits for one.
 
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use corering_buffers::BufRing;
 
@@ -9,6 +9,9 @@ use super::{Driver, multi};
 
 /// The share of memory that ops may put aside when there are no provided buffers, bytes.
 pub(super) const SPARE_BYTES: usize = 1 << 20;
+
+/// Buffers that a socket of the line for datagrams is taken to need.
+const DATAGRAMS_AT_ONCE: u32 = 8;
 
 /// A resource that waits for buffers.
 pub(crate) trait Resume {
@@ -66,6 +69,18 @@ impl Driver {
         self.starved.borrow_mut().push_back(resource);
     }
 
+    /// Puts a socket that found no buffer for datagrams at the end of the line for them. It is
+    /// resumed, even by a core that ends, if it is still there.
+    pub(crate) fn starve_of_datagrams(&self, socket: Weak<dyn Resume>) {
+        self.starved_of_datagrams.borrow_mut().push_back(socket);
+    }
+
+    /// Whether sockets stand in line for buffers for datagrams: nobody is to overtake them.
+    #[inline]
+    pub(crate) fn are_datagrams_awaited(&self) -> bool {
+        !self.starved_of_datagrams.borrow().is_empty()
+    }
+
     /// Whether what was received should be copied, so that its buffer goes back to the kernel.
     /// Copying costs more than new buffers, so it comes after the ring has grown as far as it may.
     #[inline]
@@ -73,11 +88,15 @@ impl Driver {
         self.buffers.is_low() && !multi::grow(&self.buffers)
     }
 
-    /// Lets resources go on that found no buffer, if there may be some now. Called once a turn.
+    /// Lets resources go on that found no buffer, if there may be some now. Called once a turn,
+    /// which may end asleep if the core is `idle`.
     #[inline]
-    pub(crate) fn tend_buffers(&self) {
+    pub(crate) fn tend_buffers(&self, idle: bool) {
         if !self.starved.borrow().is_empty() {
             self.resume_starved();
+        }
+        if self.are_datagrams_awaited() {
+            self.resume_datagrams(idle);
         }
     }
 
@@ -89,6 +108,22 @@ impl Driver {
                 return;
             };
             resource.resume();
+        }
+    }
+
+    /// Lets those go on who wait longest. The first takes as many buffers as it has datagrams, so
+    /// more than a few would find none and have come in vain. But a core that sleeps has nobody in
+    /// line: what would wake it may be a datagram for one of them.
+    #[cold]
+    fn resume_datagrams(&self, idle: bool) {
+        let available = self.datagram_buffers.get().map_or(0, |b| b.available());
+        let few = (available / DATAGRAMS_AT_ONCE).max(1) as usize;
+        let waiting = self.starved_of_datagrams.borrow().len();
+        for _ in 0..if idle { waiting } else { waiting.min(few) } {
+            let first = self.starved_of_datagrams.borrow_mut().pop_front();
+            if let Some(socket) = first.as_ref().and_then(Weak::upgrade) {
+                socket.resume();
+            }
         }
     }
 

@@ -32,7 +32,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::Waker;
 
 use corering_buffers::BufRing;
@@ -77,6 +77,9 @@ pub(crate) struct Driver {
     clock: Clock,
     /// Streams that found no buffer, oldest first; see [`Driver::starve`].
     starved: RefCell<VecDeque<Rc<dyn Resume>>>,
+    /// Sockets that found no buffer for datagrams, oldest first. Each is there at most once, and
+    /// not kept by it: who closes one waits for nobody here.
+    starved_of_datagrams: RefCell<VecDeque<Weak<dyn Resume>>>,
     /// Bytes that ops without a provided buffer may still put aside; see [`Driver::borrow_bytes`].
     spare_bytes: Cell<usize>,
 }
@@ -130,6 +133,7 @@ impl Driver {
             buffers,
             datagram_buffers: OnceCell::new(),
             starved: RefCell::default(),
+            starved_of_datagrams: RefCell::default(),
             spare_bytes: Cell::new(SPARE_BYTES),
         })
     }

@@ -5,7 +5,7 @@
 //! nothing is in flight. What does not end in time (a read of a hung network file system, say)
 //! keeps all of the core's memory for ever: leaking is safe, freeing is not.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::Driver;
@@ -19,7 +19,9 @@ impl Driver {
     pub(crate) fn close(&self) {
         self.core.borrow_mut().closing = true;
         // They may outlive the runtime, and must not wait for buffers that never come.
-        for resource in self.starved.take() {
+        let datagrams = self.starved_of_datagrams.take();
+        let datagrams = datagrams.iter().filter_map(Weak::upgrade);
+        for resource in self.starved.take().into_iter().chain(datagrams) {
             resource.resume();
         }
     }

@@ -126,6 +126,9 @@ pub(crate) trait MessageReceiver: 'static {
     /// A receive brought a message, or something else. The driver is borrowed: no user code may
     /// run.
     fn received(&self, cqe: Cqe, message: Option<Message>) -> Item;
+
+    /// The receive has ended because there was no buffer, after `received` was told so.
+    fn starved(self: Rc<Self>);
 }
 
 /// A socket of messages, as its sends see it.

@@ -74,7 +74,10 @@ unsafe impl<S: MessageReceiver> MultiOp for RecvMsgMulti<S> {
         self.socket.received(cqe, message)
     }
 
-    fn ended(self, _: Cqe) {
-        // Whoever waits has been woken with the last item, and arms again.
+    fn ended(self, cqe: Cqe) {
+        // After any other end, whoever waits has been woken with the last item, and arms again.
+        if cqe.res == -libc::ENOBUFS {
+            self.socket.starved();
+        }
     }
 }

@@ -135,7 +135,7 @@ impl Core {
         if !self.timers.is_empty() {
             self.fire_timers();
         }
-        self.driver.tend_buffers();
+        self.driver.tend_buffers(self.tasks.is_idle());
         if self.driver.next_linger_ns().is_some() {
             self.driver.expire(self.driver.now_ns());
         }

@@ -25,6 +25,8 @@ pub(super) struct RecvSide {
     pub(super) armed: Option<Key>,
     /// That receive was cancelled: the inbox is full, or it is to be armed anew.
     pub(super) paused: bool,
+    /// The socket stands in the driver's line for buffers, from where its receive is armed.
+    pub(super) starved: bool,
     /// No receive is armed any more: the handle is gone.
     pub(super) closed: bool,
 }
@@ -56,6 +58,12 @@ impl RecvSide {
             && self.armed.is_none()
             && self.entries.len() < MESSAGES.1
             && self.bytes < BYTES.1
+    }
+
+    /// Whether a receive that had to wait for buffers is still wanted.
+    pub(super) fn wants_any(&self) -> bool {
+        let awaited = self.entries.is_empty() && !self.waiters.is_empty();
+        !self.closed && (awaited || self.wants_more())
     }
 
     /// Moves the inbox into memory of our own, so that the core's buffers go back to the kernel.

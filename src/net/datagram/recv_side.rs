@@ -2,21 +2,24 @@
 //!
 //! The receive is armed by a future that finds the inbox empty, and stays so until it ends: by an
 //! error, a message without bytes, a lack of buffers, a completion queue that overflows, or because
-//! the inbox is full. Whoever waits is woken then and arms it again.
+//! the inbox is full. Whoever waits is woken then and arms it again. Only after a lack of buffers
+//! nobody is woken: the socket stands in line for them, and so does every other that would arm a
+//! receive meanwhile. Without the line, those whose tasks run first would take what buffers there
+//! are, turn after turn, and the last ones would never have any.
 //!
 //! The kernel's own buffer of the socket goes on filling meanwhile, and drops UDP datagrams that
 //! have no room in it, as it does for every slow reader.
 
 use std::cell::RefMut;
 use std::mem;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use corering_buffers::Lease;
 
 use super::Socket;
 use super::inbox::RecvSide;
-use crate::driver::Item;
+use crate::driver::{Item, Resume};
 use crate::io::waiters::Place;
 use crate::op::{Message, MessageReceiver, RecvMsgMulti};
 use crate::ring::{Cqe, Fd, Rooms};
@@ -101,19 +104,32 @@ impl Socket {
         }
     }
 
-    /// Arms the receive, if it is not in flight.
+    /// Arms the receive, if it is not in flight, or has it armed when its turn has come.
     #[cold]
     fn arm(self: &Rc<Self>) {
-        let mut side = self.recv.borrow_mut();
-        if side.armed.is_some() {
+        let side = self.recv.borrow_mut();
+        if side.armed.is_some() || side.starved {
             return;
         }
         if side.closed || self.driver.is_closing() {
             drop(side);
             return self.fail(libc::ECANCELED);
         }
-        side.paused = false;
+        if self.driver.are_datagrams_awaited() {
+            return self.stand_in_line_for_buffers(side);
+        }
         drop(side);
+        self.arm_now();
+    }
+
+    fn stand_in_line_for_buffers(self: &Rc<Self>, mut side: RefMut<'_, RecvSide>) {
+        side.starved = true;
+        let socket = Rc::downgrade(self) as Weak<dyn Resume>;
+        self.driver.starve_of_datagrams(socket);
+    }
+
+    fn arm_now(self: &Rc<Self>) {
+        self.recv.borrow_mut().paused = false;
         let rooms = Rooms {
             name: self.shape.name_room,
             control: self.control_room.get(),
@@ -205,6 +221,7 @@ impl MessageReceiver for Socket {
     fn received(&self, cqe: Cqe, message: Option<Message>) -> Item {
         let side = &mut *self.recv.borrow_mut();
         let (mut stop, mut wake) = (false, None);
+        let starved = cqe.res == -libc::ENOBUFS && side.wants_any();
         match (message, -cqe.res) {
             (Some(message), _) => {
                 side.push(Ok(self.settled(message)));
@@ -226,10 +243,39 @@ impl MessageReceiver for Socket {
         if self.driver.is_short_of_datagrams() {
             side.copy_out();
         }
-        Item {
-            wake: wake.or_else(|| next_reader(side)),
-            stop,
+        if !starved {
+            wake = wake.or_else(|| next_reader(side));
         }
+        Item { wake, stop }
+    }
+
+    #[cold]
+    fn starved(self: Rc<Self>) {
+        let side = self.recv.borrow_mut();
+        if !side.wants_any() || side.starved || side.armed.is_some() {
+            return;
+        }
+        if self.driver.is_closing() {
+            drop(side);
+            return self.arm(); // which says so
+        }
+        self.stand_in_line_for_buffers(side);
+    }
+}
+
+impl Resume for Socket {
+    fn resume(self: Rc<Self>) {
+        let mut side = self.recv.borrow_mut();
+        side.starved = false;
+        let wanted = side.wants_any();
+        drop(side);
+        if !wanted {
+            return;
+        }
+        if self.driver.is_closing() {
+            return self.arm(); // which says so
+        }
+        self.arm_now();
     }
 }
 
