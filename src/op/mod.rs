@@ -127,8 +127,8 @@ pub(crate) trait MessageReceiver: 'static {
     /// run.
     fn received(&self, cqe: Cqe, message: Option<Message>) -> Item;
 
-    /// The receive has ended because there was no buffer, after `received` was told so.
-    fn starved(self: Rc<Self>);
+    /// The receive has ended with this completion, of which `received` was told.
+    fn receive_ended(self: Rc<Self>, cqe: Cqe);
 }
 
 /// A socket of messages, as its sends see it.

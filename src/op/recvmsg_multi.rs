@@ -75,9 +75,6 @@ unsafe impl<S: MessageReceiver> MultiOp for RecvMsgMulti<S> {
     }
 
     fn ended(self, cqe: Cqe) {
-        // After any other end, whoever waits has been woken with the last item, and arms again.
-        if cqe.res == -libc::ENOBUFS {
-            self.socket.starved();
-        }
+        self.socket.receive_ended(cqe);
     }
 }

@@ -250,7 +250,11 @@ impl MessageReceiver for Socket {
     }
 
     #[cold]
-    fn starved(self: Rc<Self>) {
+    fn receive_ended(self: Rc<Self>, cqe: Cqe) {
+        // After any other end, whoever waits has been woken with the last item, and arms again.
+        if cqe.res != -libc::ENOBUFS {
+            return;
+        }
         let side = self.recv.borrow_mut();
         if !side.wants_any() || side.starved || side.armed.is_some() {
             return;
