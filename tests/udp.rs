@@ -4,6 +4,8 @@
 mod beside;
 #[path = "udp/turns.rs"]
 mod turns;
+#[path = "udp/unawaited.rs"]
+mod unawaited;
 
 use std::future::Future;
 use std::io::{self, ErrorKind};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -193,6 +194,31 @@ impl<'a, T: Sends> InTurn<'a, T> {
             }
             State::Over => panic!("polled after completion"),
         }
+    }
+}
+
+impl Socket {
+    /// Commits a send that nobody waits for, if it may go at once.
+    #[inline]
+    pub(crate) fn try_send<B: IoBuf>(
+        self: &Rc<Self>,
+        buf: B,
+        name: Name,
+    ) -> Result<(), (io::Error, B)> {
+        if self.driver.is_closing() {
+            return Err((io::Error::from_raw_os_error(libc::ECANCELED), buf));
+        }
+        if !self.take_turn() {
+            return Err((io::ErrorKind::WouldBlock.into(), buf));
+        }
+        let socket = Rc::clone(self);
+        let turn = Turn(self);
+        let key = self.driver.submit_detached(SendTo { socket, buf, name });
+        mem::forget(turn);
+        if let Some(key) = key {
+            self.unnoticed(key);
+        }
+        Ok(())
     }
 }
 

@@ -66,12 +66,24 @@ impl Socket {
         }
     }
 
-    /// A send that is in flight has lost its future.
+    /// Takes a turn if there is one now and nobody waits for it.
+    #[inline]
+    pub(super) fn take_turn(&self) -> bool {
+        let mut side = self.send.borrow_mut();
+        let free = side.in_flight < self.shape.sends && side.waiters.is_empty();
+        side.in_flight += u16::from(free);
+        free
+    }
+
+    /// A send that is in flight has no future, or no more.
+    #[inline]
     pub(super) fn unnoticed(&self, key: Key) {
         let mut side = self.send.borrow_mut();
-        // No more of them than may be in flight.
-        side.unnoticed.retain(|&key| self.driver.is_in_flight(key));
         side.unnoticed.push(key);
+        // At least half of them have ended then: that is one look for each, however many there are.
+        if side.unnoticed.len() >= 2 * usize::from(self.shape.sends) {
+            side.unnoticed.retain(|&key| self.driver.is_in_flight(key));
+        }
     }
 
     /// Gives committed sends of an abandoned socket their last ten seconds.

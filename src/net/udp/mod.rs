@@ -2,5 +2,6 @@
 
 mod options;
 mod socket;
+mod try_send;
 
 pub use self::socket::UdpSocket;

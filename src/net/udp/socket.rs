@@ -282,6 +282,11 @@ impl UdpSocket {
     ///
     /// That it was sent does not mean that it arrives.
     ///
+    /// A task that answers datagrams one after the other waits a turn of the core for each. If it
+    /// needs neither the buffer nor to know how a send went, it takes
+    /// [`try_send_to`](UdpSocket::try_send_to), and this when that has no room: then the answers to
+    /// all that has come go out with one system call.
+    ///
     /// # Errors
     ///
     /// `EMSGSIZE`: it is longer than 65,507 bytes (65,527 by IPv6), or than the path allows where
@@ -425,7 +430,7 @@ impl UdpSocket {
         Ok((std::net::UdpSocket::from(fd), unread))
     }
 
-    pub(super) fn socket(&self) -> &Socket {
+    pub(super) fn socket(&self) -> &Rc<Socket> {
         &self.0
     }
 }
