@@ -150,7 +150,9 @@ fn serve_udp<F: Future<Output = io::Result<()>> + 'static>(
 async fn echo_datagrams(socket: UdpSocket) -> io::Result<()> {
     loop {
         let datagram = socket.recv().await?;
-        socket.send_to(datagram.payload, datagram.from).await.0?;
+        if let Err((_, payload)) = socket.try_send_to(datagram.payload, datagram.from) {
+            socket.send_to(payload, datagram.from).await.0?;
+        }
         echoed();
     }
 }
