@@ -43,8 +43,13 @@ impl Runtime {
 
 impl Core {
     fn next_step(&self) -> Next {
+        let driver = self.driver();
         // Whether something is due counts as a completion.
-        if !self.is_idle() || self.driver().has_completions() || self.driver().has_staged() {
+        if !self.is_idle() || driver.has_completions() || driver.has_staged() {
+            return Next::Now;
+        }
+        // A turn arms them.
+        if driver.are_datagrams_awaited() {
             return Next::Now;
         }
         match self.next_deadline_ns() {
