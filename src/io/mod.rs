@@ -70,12 +70,12 @@
 //! # fn main() -> std::io::Result<()> {
 //! # corering::Runtime::new()?.block_on(async {
 //! let (mut a, b) = UnixStream::pair()?;
-//! b.write_all("hel").await.0?;
-//! let five = timeout(Duration::from_millis(5), a.read_exact(Box::new([0; 5]))).await;
-//! assert!(five.is_err());
-//! b.write_all("lo").await.0?;
-//! let (result, five) = a.read_exact(Box::new([0; 5])).await;
-//! assert_eq!((result?, &*five), ((), b"hello"));
+//! b.write_all("see ").await.0?;
+//! let seven = timeout(Duration::from_millis(5), a.read_exact(Box::new([0; 7]))).await;
+//! assert!(seven.is_err());
+//! b.write_all("you").await.0?;
+//! let (result, seven) = a.read_exact(Box::new([0; 7])).await;
+//! assert_eq!((result?, &*seven), ((), b"see you"));
 //! # Ok(()) })
 //! # }
 //! ```

@@ -253,7 +253,7 @@ impl AsyncWrite for Broken {
 }
 
 #[test]
-fn an_error_of_the_sink_is_the_copys_error() {
+fn an_error_of_the_sink_is_that_of_the_copy() {
     run(async {
         let ((mut source, mut far), (sink, mut end)) = (duplex(10), duplex(10));
         let mut sink = Broken(sink, false);
