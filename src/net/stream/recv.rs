@@ -51,7 +51,7 @@ impl Recv<'_> {
 impl Future for Recv<'_> {
     type Output = io::Result<Option<Lease>>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.place.is_none() {
             ready!(budget::spend(cx));

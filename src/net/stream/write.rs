@@ -83,7 +83,7 @@ impl<'a, B: IoBuf> WriteZeroCopy<'a, B> {
 impl<B: IoBuf> Future for WriteAll<'_, B> {
     type Output = BufResult<(), B>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let all = |socket, buf| Send::new(socket, buf, true);
         match ready!(self.0.poll(cx, all)) {
@@ -290,7 +290,7 @@ impl<'a, B, T: Finish<Buf = B>> InTurn<'a, B, T> {
 
     /// What becomes of the op, once its completion has come. `make` is asked for the op when its
     /// turn comes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
