@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use super::faults::Fault;
-use super::kernel::{Args, HostId, Kernel, RingState};
+use super::kernel::{Args, HostId, Kernel, RingId, RingState};
+use super::memory::Lent;
 use super::object::{Object, OpenFile};
 use super::ops::Tried;
 use super::table::Id;
@@ -210,18 +211,28 @@ impl Kernel {
         }
     }
 
-    pub(super) fn try_recvmsg(&mut self, op: Id, id: Id, sqe: &RawSqe) -> Tried {
-        let Some((ring, rooms)) = self.ops.find(op).and_then(|op| match op.args {
-            Args::Rooms(rooms) => Some((op.ring, rooms)),
-            _ => None,
-        }) else {
-            return Tried::failed(libc::EINVAL);
+    /// Where a message goes that a receive gets: the ring, the parts of its buffer, and the buffer.
+    /// That comes first, whatever there is to receive.
+    pub(super) fn room_for_message(
+        &mut self,
+        op: Id,
+        sqe: &RawSqe,
+    ) -> Result<(RingId, Rooms, Lent), i32> {
+        let op = self.ops.find(op).ok_or(libc::EINVAL)?;
+        let Args::Rooms(rooms) = op.args else {
+            return Err(libc::EINVAL);
         };
-        // The buffer comes first, whatever there is to receive.
+        let ring = op.ring;
         let none = self.adversary.strikes(Fault::NoBuffers, sqe.opcode);
         let group = self.rings[ring].group(sqe.buf_group);
-        let Some(room) = group.filter(|_| !none).and_then(|group| group.next()) else {
-            return Tried::failed(libc::ENOBUFS);
+        let room = group.filter(|_| !none).and_then(|group| group.next());
+        Ok((ring, rooms, room.ok_or(libc::ENOBUFS)?))
+    }
+
+    pub(super) fn try_recvmsg(&mut self, op: Id, id: Id, sqe: &RawSqe) -> Tried {
+        let (ring, rooms, room) = match self.room_for_message(op, sqe) {
+            Ok(found) => found,
+            Err(errno) => return Tried::failed(errno),
         };
         let Ok(socket) = self.messages_mut(id) else {
             return Tried::failed(libc::ENOTSOCK);

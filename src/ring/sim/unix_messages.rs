@@ -8,7 +8,6 @@
 use socket2::SockAddr;
 
 use super::calls::unix_address;
-use super::faults::Fault;
 use super::kernel::{Args, Kernel};
 use super::messages::{finish_message, laid_out, timestamp};
 use super::ops::Tried;
@@ -237,17 +236,9 @@ impl Kernel {
     }
 
     pub(super) fn try_recv_parcel(&mut self, op: Id, id: Id, sqe: &RawSqe) -> Tried {
-        let Some((ring, rooms)) = self.ops.find(op).and_then(|op| match op.args {
-            Args::Rooms(rooms) => Some((op.ring, rooms)),
-            _ => None,
-        }) else {
-            return Tried::failed(libc::EINVAL);
-        };
-        // The buffer comes first, whatever there is to receive.
-        let none = self.adversary.strikes(Fault::NoBuffers, sqe.opcode);
-        let group = self.rings[ring].group(sqe.buf_group);
-        let Some(room) = group.filter(|_| !none).and_then(|group| group.next()) else {
-            return Tried::failed(libc::ENOBUFS);
+        let (ring, rooms, room) = match self.room_for_message(op, sqe) {
+            Ok(found) => found,
+            Err(errno) => return Tried::failed(errno),
         };
         let Ok(socket) = self.unix_mut(id) else {
             return Tried::failed(libc::ENOTSOCK);
