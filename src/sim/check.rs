@@ -1,5 +1,6 @@
 //! Many seeds, and what to do with one that fails.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::env;
 use std::fmt;
@@ -291,12 +292,12 @@ impl Check {
         F: Future<Output = ()> + 'static,
     {
         let begin = Instant::now();
-        let mut runs = 0;
-        let mut fails = |chosen: &[u64]| {
-            runs += 1;
+        let runs = Cell::new(0);
+        let is_spent = || runs.get() > SHRINK_RUNS || begin.elapsed() > SHRINK_TIME;
+        let fails = |chosen: &[u64]| {
+            runs.set(runs.get() + 1);
             let keep = Rc::new(chosen.iter().copied().collect());
-            let spent = runs > SHRINK_RUNS || begin.elapsed() > SHRINK_TIME;
-            !spent && self.once(seed, Some(keep), false, test).failure.is_some()
+            !is_spent() && self.once(seed, Some(keep), false, test).failure.is_some()
         };
         let mut chosen: Vec<u64> = choices.iter().map(|choice| choice.number).collect();
         // Most are latencies and delays, and most of those matter little.
@@ -313,7 +314,7 @@ impl Check {
         let mut size = chosen.len();
         while size > 0 {
             let mut at = 0;
-            while at < chosen.len() {
+            while at < chosen.len() && !is_spent() {
                 let mut fewer = chosen.clone();
                 fewer.drain(at..(at + size).min(chosen.len()));
                 if fails(&fewer) {
@@ -322,7 +323,7 @@ impl Check {
                     at += size;
                 }
             }
-            size /= 2;
+            size = if is_spent() { 0 } else { size / 2 };
         }
         chosen.into_iter().collect()
     }
