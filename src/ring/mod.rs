@@ -16,6 +16,7 @@
 //!   locked memory is short. None runs code of the caller's.
 #![allow(unsafe_code)]
 
+pub(crate) mod affinity;
 mod clock;
 mod control;
 mod cqe;

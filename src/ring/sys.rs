@@ -8,6 +8,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use signal_hook_registry::SigId;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
@@ -135,6 +136,37 @@ impl Fd {
         // SAFETY: as above.
         unsafe { *libc::__errno_location() = errno };
     }
+}
+
+/// Blocks until one of these eventfds of the real kernel was written, at most for `patience`, and
+/// empties them: how often each was. All zeros when the time is over, or a signal came between.
+pub(crate) fn wait_for_events<const N: usize>(
+    events: [&Fd; N],
+    patience: Option<Duration>,
+) -> [u64; N] {
+    let mut polled = events.map(|event| libc::pollfd {
+        fd: event.raw(),
+        events: libc::POLLIN,
+        revents: 0,
+    });
+    // Rounded up, so that nobody looks again just before the time is over.
+    let millis = patience.map_or(-1, |patience| {
+        i32::try_from(patience.as_micros().div_ceil(1000)).unwrap_or(i32::MAX)
+    });
+    // SAFETY: the kernel reads and writes `N` entries of `polled`.
+    unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, millis) };
+    polled.map(|entry| {
+        let mut count = 0_u64;
+        if entry.revents & libc::POLLIN != 0 {
+            // SAFETY: the kernel writes at most 8 bytes to `count`. It does not block: who reads an
+            // eventfd here is the only one.
+            let n = unsafe { libc::read(entry.fd, (&raw mut count).cast(), size_of::<u64>()) };
+            if n != 8 {
+                count = 0;
+            }
+        }
+        count
+    })
 }
 
 /// While it lives, a signal adds 1 to an eventfd.

@@ -1,5 +1,6 @@
 //! The loop: run ready tasks, submit and reap, sleep.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
@@ -46,6 +47,8 @@ pub(super) struct Core {
     turns: Cell<u64>,
     spun_ns: Cell<u64>,
     parked_ns: Cell<u64>,
+    /// Whatever stands above the runtime.
+    attached: RefCell<Option<Rc<dyn Any>>>,
     _counted: Counted,
 }
 
@@ -85,6 +88,7 @@ impl Core {
             turns: Cell::new(0),
             spun_ns: Cell::new(0),
             parked_ns: Cell::new(0),
+            attached: RefCell::new(None),
             _counted: counted,
         }))
     }
@@ -250,6 +254,15 @@ impl Core {
         }
     }
 
+    pub(super) fn attach(&self, what: Rc<dyn Any>) {
+        let before = self.attached.replace(Some(what));
+        drop(before);
+    }
+
+    pub(super) fn attached(&self) -> Option<Rc<dyn Any>> {
+        self.attached.borrow().clone()
+    }
+
     pub(super) fn stats(&self) -> Stats {
         let counts = self.driver.counts();
         let (buffers_free, buffers) = self.driver.count_buffers();
@@ -287,6 +300,10 @@ impl Core {
             operations: self.driver.shut_down(limit),
             blocking_calls,
         }
+    }
+
+    pub(super) fn teardown_limit(&self) -> Duration {
+        self.teardown_limit
     }
 
     /// The same, when nobody asks what was left.

@@ -40,6 +40,7 @@ mod stats;
 #[cfg(feature = "sim")]
 mod step;
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
@@ -147,6 +148,12 @@ impl Runtime {
         self.ended = true;
         self.core.shut_down(limit)
     }
+
+    /// The same within the limit that it was built with.
+    pub(crate) fn end(self) -> Leftover {
+        let limit = self.core.teardown_limit();
+        self.shutdown(limit)
+    }
 }
 
 /// What the runtime that runs on this thread has counted since it was built; `None` outside of one.
@@ -165,6 +172,20 @@ impl Runtime {
 pub fn stats() -> Option<Stats> {
     let core = CURRENT.try_with(|current| current.borrow().clone());
     core.ok().flatten().map(|core| core.stats())
+}
+
+/// What was [attached](attach) to the runtime that runs on this thread.
+pub(crate) fn attached() -> Option<Rc<dyn Any>> {
+    let core = CURRENT.try_with(|current| current.borrow().clone());
+    core.ok().flatten()?.attached()
+}
+
+/// Keeps something for whoever asks on the runtime that runs on this thread, until its end.
+pub(crate) fn attach(what: Rc<dyn Any>) {
+    let core = CURRENT.try_with(|current| current.borrow().clone());
+    if let Ok(Some(core)) = core {
+        core.attach(what);
+    }
 }
 
 /// Restores the thread's previous runtime.
