@@ -162,6 +162,7 @@
 //! error that says what stands in the way and what to do about it: see
 //! [`Unavailable`](runtime::Unavailable).
 
+pub mod cores;
 mod driver;
 pub mod fs;
 pub mod guide;
@@ -183,5 +184,6 @@ pub mod time;
 pub use corering_buffers as buffers;
 pub use corering_buffers::{BufResult, IoBuf, IoBufMut, IoBufs, Lease};
 pub use corering_macros::{main, test};
+pub use cores::Cores;
 pub use runtime::Runtime;
 pub use task::spawn;

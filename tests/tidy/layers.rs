@@ -26,7 +26,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("compat", &["net", "io"]),
     // Text only.
     ("guide", &[]),
-    ("sim", &["runtime", "ring", "task"]),
+    (
+        "cores",
+        &["runtime", "signal", "sync", "time", "ring", "task"],
+    ),
+    ("sim", &["cores", "runtime", "ring", "task"]),
     (
         "runtime",
         &[
