@@ -4,10 +4,12 @@ use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::run::Shared;
+use super::run::{Program, Shared};
+use crate::cores::{self, Simulated};
 use crate::ring::sim::faults::Fault;
 use crate::ring::sim::kernel::HostId;
 
@@ -146,17 +148,74 @@ impl Host {
     where
         F: Future<Output: fmt::Debug> + 'static,
     {
+        let program = Rc::new(program);
+        self.start(cores, move || Rc::clone(&program));
+    }
+
+    /// Has `start` give the program of each start.
+    fn start<P, F>(&self, cores: usize, start: impl Fn() -> Rc<P> + 'static)
+    where
+        P: Fn(usize) -> F + 'static,
+        F: Future<Output: fmt::Debug> + 'static,
+    {
         let (world, id) = (Rc::clone(&self.shared.world), self.id);
-        let program = Rc::new(move |core| {
-            let (world, program) = (Rc::clone(&world), program(core));
-            let noting = async move {
-                let output = program.await;
-                let mut kernel = world.kernel.borrow_mut();
-                kernel.note(id, || format!("program ended: {output:?}"));
+        let start = move || {
+            let (world, program) = (Rc::clone(&world), start());
+            let noting = move |core| -> Pin<Box<dyn Future<Output = ()>>> {
+                let (world, program) = (Rc::clone(&world), program(core));
+                Box::pin(async move {
+                    let output = program.await;
+                    let mut kernel = world.kernel.borrow_mut();
+                    kernel.note(id, || format!("program ended: {output:?}"));
+                })
             };
-            Box::pin(noting) as _
+            Rc::new(noting) as Program
+        };
+        self.shared.set_program(self.id, cores, Rc::new(start));
+    }
+
+    /// Starts `main` on each of `cores` cores, as [`Cores::run`](crate::Cores::run) does on those
+    /// of a machine: they send each other work, and stop together. [`interrupt`](Host::interrupt)
+    /// begins a stop, and a second one drops what is left.
+    ///
+    /// The queues between them have room for 1, 8 or 256 messages: the seed decides.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering::sim;
+    ///
+    /// sim::check(|sim| async move {
+    ///     let host = sim.host("service");
+    ///     host.run_cores(2, |core| async move {
+    ///         let other = 1 - core.index();
+    ///         let sum = core.spawn_on(other, || async { 40 + 2 });
+    ///         assert_eq!(sum.await.unwrap(), 42);
+    ///         core.stopping().await;
+    ///     });
+    ///     corering::time::sleep(std::time::Duration::from_secs(1)).await;
+    ///     host.interrupt();
+    ///     while host.is_running() {
+    ///         corering::time::sleep(std::time::Duration::from_millis(1)).await;
+    ///     }
+    /// });
+    /// ```
+    pub fn run_cores<F>(&self, cores: usize, main: impl Fn(cores::Core) -> F + 'static)
+    where
+        F: Future<Output: fmt::Debug> + 'static,
+    {
+        let capacity = {
+            let kernel = self.shared.world.kernel.borrow();
+            [1, 8, 256][kernel.setup_choice(0x9e54, 3) as usize]
+        };
+        let main = Rc::new(main);
+        self.start(cores, move || {
+            let (mesh, main) = (Simulated::new(cores, capacity), Rc::clone(&main));
+            Rc::new(move |index| {
+                let (mesh, main) = (mesh.clone(), Rc::clone(&main));
+                async move { mesh.run(index, |core| main(core)).await }
+            })
         });
-        self.shared.set_program(self.id, cores, program);
     }
 
     /// Whether its program has not ended.

@@ -24,6 +24,8 @@ const STEPS_MAX: u64 = 20_000_000;
 const TEARDOWN: Duration = Duration::from_secs(60);
 
 pub(super) type Program = Rc<dyn Fn(usize) -> Pin<Box<dyn Future<Output = ()>>>>;
+/// Gives the program of one start: what its cores share is made anew.
+pub(super) type Start = Rc<dyn Fn() -> Program>;
 
 /// What the handles of a run share.
 pub(super) struct Shared {
@@ -38,7 +40,7 @@ struct HostState {
     id: HostId,
     name: String,
     /// What to run again after a restart: the cores, and the program.
-    program: Option<(usize, Program)>,
+    program: Option<(usize, Start)>,
     cores: Vec<Core>,
 }
 
@@ -132,7 +134,7 @@ impl Shared {
         self.hosts.borrow()[host].name.clone()
     }
 
-    pub(super) fn set_program(&self, host: HostId, cores: usize, program: Program) {
+    pub(super) fn set_program(&self, host: HostId, cores: usize, program: Start) {
         self.hosts.borrow_mut()[host].program = Some((cores, program));
         self.orders.borrow_mut().push_back(Order::Start(host));
     }
@@ -290,9 +292,10 @@ impl Shared {
         self.tear_down(host);
         self.world.raise(host);
         let program = self.hosts.borrow()[host].program.clone();
-        let Some((cores, program)) = program else {
+        let Some((cores, start)) = program else {
             return Ok(());
         };
+        let program = start();
         for index in 0..cores {
             let runtime = self.new_runtime(host)?;
             let program = Rc::clone(&program);

@@ -12,7 +12,7 @@ use corering::spawn;
 use corering::time::sleep;
 use futures_lite::future::poll_once;
 
-use crate::common::{alone, allow_descriptors, descriptors, errno, leave_descriptors};
+use crate::common::{allow_descriptors, alone, descriptors, errno, leave_descriptors};
 use crate::{run, settle};
 
 /// A file whose content is `text`.
