@@ -165,6 +165,28 @@ fn a_stop_amid_messages_answers_each_and_a_second_one_drops_them() {
 }
 
 #[test]
+fn every_core_is_told_of_a_stop() {
+    check(|sim| async move {
+        let host = sim.host("service");
+        let told = Arc::new(AtomicU64::new(0));
+        host.run_cores(CORES, move |core| {
+            let told = Arc::clone(&told);
+            async move {
+                core.stopping().await;
+                told.fetch_add(1, Ordering::Relaxed);
+                // One that ends tells the others, too: none does before all are told.
+                while told.load(Ordering::Relaxed) < CORES as u64 {
+                    sleep(MILLI).await;
+                }
+            }
+        });
+        sleep(MILLI * 5).await;
+        host.interrupt();
+        ends(&host).await;
+    });
+}
+
+#[test]
 fn what_heeds_no_stop_is_dropped_by_a_second_one() {
     check(|sim| async move {
         let host = sim.host("service");
