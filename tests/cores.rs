@@ -1,5 +1,7 @@
 //! The same service on several cores: what they send each other, and how they end.
 
+#[path = "cores/channels.rs"]
+mod channels;
 mod common;
 #[path = "cores/ends.rs"]
 mod ends;

@@ -12,7 +12,8 @@
 //! by a system call, and only by the first message that it sleeps through. So it pays to send few
 //! large messages rather than many small ones, and most to send none.
 //!
-//! Threads that are no cores send by a [`Handle`].
+//! [`channel`] makes a bounded channel between two cores, for what flows; threads that are no cores
+//! send work by a [`Handle`].
 //!
 //! # Stopping
 //!
@@ -25,6 +26,7 @@
 //!
 //! [`sim::Host::run_cores`](crate::sim::Host::run_cores) starts the same main on simulated cores.
 
+mod channel;
 mod core;
 mod handle;
 mod mailman;
@@ -40,6 +42,7 @@ mod thread;
 mod topology;
 mod wakers;
 
+pub use self::channel::{Receiver, SendError, Sender, TryRecvError, TrySendError, channel};
 pub use self::core::{Core, Stopping};
 pub use self::handle::{Full, Handle, Remote};
 pub use self::running::{Ended, Running};

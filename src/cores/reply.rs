@@ -103,12 +103,13 @@ impl<T> Drop for Answer<T> {
     }
 }
 
+/// Has `place` wake the task of `cx`. Who calls this has to look once more at what it waits for.
 #[cfg(not(loom))]
-fn register(place: &AtomicWaker, cx: &Context<'_>) {
+pub(super) fn register(place: &AtomicWaker, cx: &Context<'_>) {
     place.register(cx.waker());
 }
 
 #[cfg(loom)]
-fn register(place: &AtomicWaker, cx: &Context<'_>) {
+pub(super) fn register(place: &AtomicWaker, cx: &Context<'_>) {
     place.register_by_ref(cx.waker());
 }
