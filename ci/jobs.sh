@@ -119,10 +119,10 @@ job_examples() {
     done
 }
 
-## loom: every interleaving of foreign wakes, parking and the blocking pool
+## loom: every interleaving of foreign wakes, parking, the blocking pool and messages of cores
 job_loom() {
     CARGO_TARGET_DIR=$target_dir/loom RUSTFLAGS="--cfg loom" \
-        cargo test --release -p corering --lib task::
+        cargo test --release -p corering --lib -- task:: cores::stories
 }
 
 ## asan: the lifecycle tests under AddressSanitizer

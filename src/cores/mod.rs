@@ -37,6 +37,8 @@ mod running;
 mod simulated;
 mod spawn_on;
 mod start;
+#[cfg(test)]
+mod stories;
 mod sync;
 mod thread;
 mod topology;

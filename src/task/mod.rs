@@ -31,7 +31,7 @@ mod loom;
 mod queue;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod waker;
 mod yield_now;
 

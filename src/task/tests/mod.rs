@@ -34,7 +34,7 @@ use super::{
 /// Walks through `story` under loom, preempting a thread at most `bound` times in an execution
 /// (`LOOM_MAX_PREEMPTIONS` overrides it), or repeats it on real threads.
 #[cfg(loom)]
-pub(super) fn check(name: &str, bound: Option<usize>, story: impl Fn() + Send + Sync + 'static) {
+pub(crate) fn check(name: &str, bound: Option<usize>, story: impl Fn() + Send + Sync + 'static) {
     let executions = StdArc::new(StdUsize::new(0));
     let mut model = ::loom::model::Builder::new();
     model.preemption_bound = model.preemption_bound.or(bound);
@@ -55,7 +55,7 @@ pub(super) fn check(name: &str, bound: Option<usize>, story: impl Fn() + Send + 
 }
 
 #[cfg(not(loom))]
-pub(super) fn check(_name: &str, _bound: Option<usize>, story: impl Fn() + Send + Sync + 'static) {
+pub(crate) fn check(_name: &str, _bound: Option<usize>, story: impl Fn() + Send + Sync + 'static) {
     for _ in 0..500 {
         story();
     }
