@@ -317,3 +317,41 @@ fn threads_send_work_and_learn_when_there_is_no_room() {
     handle.stop();
     assert!(running.join()[0].output.is_ok());
 }
+
+#[test]
+fn what_cores_send_each_other_is_counted_and_a_core_that_is_awake_is_not_kicked() {
+    const MESSAGES: u64 = 50;
+    let run = Cores::count(2).unwrap().run(|core| async move {
+        if core.index() == 1 {
+            core.stopping().await;
+            return Ok(());
+        }
+        let stats = || corering::runtime::stats().expect("a runtime");
+        let (begun, begins) = mpsc::channel();
+        let (hold, held) = mpsc::channel::<()>();
+        let busy = core.spawn_on(1, move || async move {
+            begun.send(()).unwrap();
+            let _ = held.recv();
+        });
+        begins.recv().unwrap();
+        let before = stats();
+        let sent: Vec<_> = (0..MESSAGES)
+            .map(|_| core.spawn_on(1, || async {}))
+            .collect();
+        let after = stats();
+        assert_eq!(after.messages_sent - before.messages_sent, MESSAGES);
+        // One of them woke the mailman of a core that was awake; the others met that wake.
+        assert_eq!(after.wakes_sent - before.wakes_sent, 1);
+        assert_eq!(after.wakes_saved - before.wakes_saved, 1);
+        hold.send(()).unwrap();
+        busy.await.unwrap();
+        for sent in sent {
+            sent.await.unwrap();
+        }
+        let received = core.spawn_on(1, move || async move { stats().messages_received });
+        assert_eq!(received.await.unwrap(), after.messages_sent + 1);
+        core.stop();
+        Ok(())
+    });
+    run.unwrap();
+}

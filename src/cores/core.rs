@@ -1,7 +1,6 @@
 //! What a program holds of the core that it runs on.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -13,7 +12,7 @@ use std::time::Duration;
 use super::mesh::{Level, Message, Refused, SharedMesh};
 use super::spawn_on::{Broadcast, SpawnOn};
 use super::wakers::Wakers;
-use crate::runtime;
+use crate::runtime::{self, Messages};
 use crate::time::{Instant, sleep_until};
 
 /// How often [`Core::drain`] looks whether all tasks have ended.
@@ -47,8 +46,7 @@ pub(super) struct Local {
     pub(super) room: Wakers,
     /// Those that wait for the stop.
     pub(super) stop: Wakers,
-    pub(super) sent: Cell<u64>,
-    pub(super) received: Cell<u64>,
+    pub(super) messages: Rc<Messages>,
 }
 
 impl Core {
@@ -189,21 +187,26 @@ impl Core {
 }
 
 impl Local {
-    pub(super) fn new(mesh: &SharedMesh, index: usize, cpu: Option<usize>) -> Local {
+    pub(super) fn new(
+        mesh: &SharedMesh,
+        index: usize,
+        cpu: Option<usize>,
+        messages: Rc<Messages>,
+    ) -> Local {
         Local {
             mesh: mesh.clone(),
             index,
             cpu,
             room: Wakers::default(),
             stop: Wakers::default(),
-            sent: Cell::new(0),
-            received: Cell::new(0),
+            messages,
         }
     }
 
     pub(super) fn send(&self, to: usize, message: Message) -> Result<(), Refused> {
         self.mesh.send(self.index, to, message)?;
-        self.sent.set(self.sent.get() + 1);
+        let sent = &self.messages.sent;
+        sent.set(sent.get() + 1);
         Ok(())
     }
 }

@@ -44,7 +44,8 @@ impl Future for Mailman {
         let local = &this.local;
         local.mesh.register(local.index, cx.waker().clone());
         let taken = local.mesh.receive(local.index, BATCH, |message| message());
-        local.received.set(local.received.get() + taken as u64);
+        let received = &local.messages.received;
+        received.set(received.get() + taken as u64);
         if taken >= BATCH {
             cx.waker().wake_by_ref();
         }

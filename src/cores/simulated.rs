@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::core::{Core, Local};
+use super::core::Core;
 use super::mesh::{Level, Mesh, SharedMesh};
 use super::thread::{Main, move_in};
 use crate::signal;
@@ -27,8 +27,7 @@ impl Simulated {
         index: usize,
         main: impl FnOnce(Core) -> F,
     ) -> Option<F::Output> {
-        let local = Rc::new(Local::new(&self.0, index, None));
-        let mailman = move_in(Rc::clone(&local)).await;
+        let (local, mailman) = move_in(&self.0, index, None).await?;
         let main = Main::new(main(Core(Rc::clone(&local))), local);
         let signals: Pin<Box<dyn Future<Output = ()>>> = match index {
             0 => Box::pin(heed_signals(self.0)),

@@ -101,19 +101,26 @@ impl Seat {
             builder = builder.spin(Spin::Never);
         }
         let runtime = (self.configure)(builder).build()?;
-        let local = Rc::new(Local::new(&self.mesh, self.index, self.place.cpu));
-        drop(runtime.block_on(move_in(Rc::clone(&local))));
+        let entered = runtime.block_on(move_in(&self.mesh, self.index, self.place.cpu));
+        let (local, _mailman) =
+            entered.ok_or_else(|| io::Error::other("a runtime without a core"))?;
         Ok((runtime, local))
     }
 }
 
-/// Makes the current runtime a core of several. When this is done the core gets messages.
-pub(super) async fn move_in(local: Rc<Local>) -> task::JoinHandle<()> {
-    runtime::attach(Rc::clone(&local) as Rc<_>);
-    let mailman = task::spawn(Mailman::new(local));
+/// Makes the current runtime a core of several. When this is done the core gets messages. `None`:
+/// there is no runtime.
+pub(super) async fn move_in(
+    mesh: &SharedMesh,
+    index: usize,
+    cpu: Option<usize>,
+) -> Option<(Rc<Local>, task::JoinHandle<()>)> {
+    let make = |messages| Rc::new(Local::new(mesh, index, cpu, messages));
+    let local = runtime::attach(make)?;
+    let mailman = task::spawn(Mailman::new(Rc::clone(&local)));
     // It registers in its first poll.
     yield_now().await;
-    mailman
+    Some((local, mailman))
 }
 
 pin_project! {

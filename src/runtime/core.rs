@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::builder::Counted;
 use super::leftover::Leftover;
 use super::spin::{Spin, Spinner};
-use super::stats::Stats;
+use super::stats::{Messages, Stats};
 use crate::driver::{Driver, budget, provide_buffers};
 use crate::op;
 use crate::ring::{self, Clock, Door, Fd, Ring, Unavailable, Wait};
@@ -49,6 +49,7 @@ pub(super) struct Core {
     parked_ns: Cell<u64>,
     /// Whatever stands above the runtime.
     attached: RefCell<Option<Rc<dyn Any>>>,
+    messages: Rc<Messages>,
     _counted: Counted,
 }
 
@@ -89,6 +90,7 @@ impl Core {
             spun_ns: Cell::new(0),
             parked_ns: Cell::new(0),
             attached: RefCell::new(None),
+            messages: Rc::default(),
             _counted: counted,
         }))
     }
@@ -259,6 +261,10 @@ impl Core {
         drop(before);
     }
 
+    pub(super) fn messages(&self) -> Rc<Messages> {
+        Rc::clone(&self.messages)
+    }
+
     pub(super) fn attached(&self) -> Option<Rc<dyn Any>> {
         self.attached.borrow().clone()
     }
@@ -266,6 +272,7 @@ impl Core {
     pub(super) fn stats(&self) -> Stats {
         let counts = self.driver.counts();
         let (buffers_free, buffers) = self.driver.count_buffers();
+        let (wakes_sent, kicks) = self.tasks.wakes();
         Stats {
             turns: self.turns.get(),
             enters: counts.enters,
@@ -281,6 +288,10 @@ impl Core {
             timers: self.timers.len(),
             buffers_free,
             buffers,
+            messages_sent: self.messages.sent.get(),
+            messages_received: self.messages.received.get(),
+            wakes_sent,
+            wakes_saved: wakes_sent - kicks,
             spun: Duration::from_nanos(self.spun_ns.get()),
             parked: Duration::from_nanos(self.parked_ns.get()),
         }

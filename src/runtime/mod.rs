@@ -55,6 +55,7 @@ pub use self::builder::Builder;
 pub use self::leftover::Leftover;
 pub use self::nop::{Nop, nop};
 pub use self::spin::Spin;
+pub(crate) use self::stats::Messages;
 pub use self::stats::Stats;
 #[cfg(feature = "sim")]
 pub(crate) use self::step::Next;
@@ -180,12 +181,15 @@ pub(crate) fn attached() -> Option<Rc<dyn Any>> {
     core.ok().flatten()?.attached()
 }
 
-/// Keeps something for whoever asks on the runtime that runs on this thread, until its end.
-pub(crate) fn attach(what: Rc<dyn Any>) {
-    let core = CURRENT.try_with(|current| current.borrow().clone());
-    if let Ok(Some(core)) = core {
-        core.attach(what);
-    }
+/// Keeps something for whoever asks on the runtime that runs on this thread, until its end. What
+/// `make` gets is counted in the runtime's [`Stats`].
+pub(crate) fn attach<T: 'static>(make: impl FnOnce(Rc<Messages>) -> Rc<T>) -> Option<Rc<T>> {
+    let core = CURRENT
+        .try_with(|current| current.borrow().clone())
+        .ok()??;
+    let what = make(core.messages());
+    core.attach(Rc::clone(&what) as Rc<_>);
+    Some(what)
 }
 
 /// Restores the thread's previous runtime.

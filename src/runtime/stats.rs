@@ -1,5 +1,6 @@
 //! What a runtime has counted.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 /// What one runtime has counted since it was built, and what it has in hand. Plain numbers: take
@@ -35,8 +36,24 @@ pub struct Stats {
     pub buffers_free: usize,
     /// Receive buffers in all, those for datagrams included once there is a socket for them.
     pub buffers: usize,
+    /// Messages sent to other cores; see [`cores`](crate::cores).
+    pub messages_sent: u64,
+    /// Messages of other cores and threads that were taken.
+    pub messages_received: u64,
+    /// Tasks of other cores that were woken from this one. Wakes that met another one on its way to
+    /// the same task are not counted.
+    pub wakes_sent: u64,
+    /// Those of them whose core was awake, so that they took no system call.
+    pub wakes_saved: u64,
     /// Time spent in user space waiting for completions.
     pub spun: Duration,
     /// Time spent in the kernel waiting for completions.
     pub parked: Duration,
+}
+
+/// Messages between cores, counted by what stands above the runtime.
+#[derive(Debug, Default)]
+pub(crate) struct Messages {
+    pub(crate) sent: Cell<u64>,
+    pub(crate) received: Cell<u64>,
 }

@@ -159,6 +159,15 @@ impl Tasks {
         unsafe { self.core.owned(|owned| owned.polls) }
     }
 
+    /// Tasks of other cores that were woken from here so far, and how many of them took a kick.
+    pub(crate) fn wakes(&self) -> (u64, u64) {
+        // SAFETY: owner thread.
+        unsafe {
+            self.core
+                .owned(|owned| (owned.wakes_sent, owned.kicks_sent))
+        }
+    }
+
     /// Ends the core: drops all futures here and now, then leaves the tasks to the wakers and
     /// handles that remain, on whatever thread. Does nothing the second time.
     ///
@@ -192,6 +201,20 @@ impl Drop for Core {
 impl Drop for Tasks {
     fn drop(&mut self) {
         self.teardown();
+    }
+}
+
+/// Counts what this thread's core has sent to another one.
+fn count_wake(has_kicked: bool) {
+    let core = current();
+    if !core.is_null() {
+        // SAFETY: entered, so the `Tasks` is borrowed on this thread, its owner's.
+        unsafe {
+            (*core).owned(|owned| {
+                owned.wakes_sent += 1;
+                owned.kicks_sent += u64::from(has_kicked);
+            });
+        }
     }
 }
 
@@ -271,6 +294,7 @@ impl Core {
         // SAFETY: the caller's promise.
         match unsafe { self.foreign.push(task) } {
             Ok(parked) => {
+                count_wake(parked);
                 if parked {
                     self.life.touch();
                     self.kick.kick();

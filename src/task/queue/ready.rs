@@ -20,6 +20,9 @@ pub(super) struct Owned {
     pub(super) alive: usize,
     /// Polls since the core began.
     pub(super) polls: u64,
+    /// Tasks of other cores woken from here, and those whose core had to be kicked.
+    pub(super) wakes_sent: u64,
+    pub(super) kicks_sent: u64,
     /// A batch runs or futures are dropped by teardown, so neither may begin anew: a future would
     /// be polled, or dropped, while it is polled.
     pub(super) running: bool,
@@ -36,6 +39,8 @@ impl Owned {
             ended: null(),
             alive: 0,
             polls: 0,
+            wakes_sent: 0,
+            kicks_sent: 0,
             running: false,
             closing: false,
         }
