@@ -8,17 +8,22 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::parse::{ParseStream, Parser};
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, ItemFn, LitStr, Path, Result, Signature, Token, parse_quote};
+use syn::{
+    Attribute, Error, ItemFn, LitInt, LitStr, Path, Result, Signature, Token, custom_keyword,
+    parse_quote,
+};
+
+custom_keyword!(cores);
 
 /// What `#[main]` makes of a function.
 pub(crate) fn main(options: TokenStream, function: TokenStream) -> TokenStream {
-    match parse(options, function.clone()) {
-        Ok((krate, function)) => {
+    match parse(options, function.clone(), Of::Main) {
+        Ok((options, function)) => {
             let failed = quote! {{
                 ::std::eprintln!("Error: {error}");
                 ::std::process::exit(1)
             }};
-            wrap(&krate, TokenStream::new(), &function, &failed)
+            wrap(&options, TokenStream::new(), &function, &failed)
         }
         // A `main` of the same name, since the compiler would miss it, too.
         Err(error) => {
@@ -31,20 +36,18 @@ pub(crate) fn main(options: TokenStream, function: TokenStream) -> TokenStream {
 
 /// What `#[test]` makes of a function.
 pub(crate) fn test(options: TokenStream, function: TokenStream) -> TokenStream {
-    let parsed = parse(options, function).and_then(|(krate, function)| {
-        match function
-            .attrs
-            .iter()
-            .find(|attr| attr.path().is_ident("test"))
-        {
-            Some(attr) => Err(Error::new(
-                attr.span(),
-                "`#[test]` is added by this attribute",
-            )),
-            None => Ok((krate, function)),
-        }
+    let parsed = parse(options, function, Of::Test).and_then(|(options, function)| match function
+        .attrs
+        .iter()
+        .find(|attr| attr.path().is_ident("test"))
+    {
+        Some(attr) => Err(Error::new(
+            attr.span(),
+            "`#[test]` is added by this attribute",
+        )),
+        None => Ok((options, function)),
     });
-    let (krate, function) = match parsed {
+    let (options, function) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return error.into_compile_error(),
     };
@@ -60,7 +63,7 @@ pub(crate) fn test(options: TokenStream, function: TokenStream) -> TokenStream {
         quote!(::std::panic!("no runtime: {error}"))
     };
     wrap(
-        &krate,
+        &options,
         quote!(#[::core::prelude::v1::test]),
         &function,
         &failed,
@@ -68,7 +71,7 @@ pub(crate) fn test(options: TokenStream, function: TokenStream) -> TokenStream {
 }
 
 fn wrap(
-    krate: &Path,
+    options: &Options,
     attribute: TokenStream,
     function: &ItemFn,
     failed: &TokenStream,
@@ -80,58 +83,119 @@ fn wrap(
         block,
     } = function;
     let Signature { ident, output, .. } = sig;
+    let krate = &options.krate;
+    let (made, run) = match &options.cores {
+        None => (quote!(Runtime::new()), quote!(runtime.block_on(#ident()))),
+        Some(Number::All) => (quote!(Cores::all()), quote!(runtime.run(#ident))),
+        Some(Number::Of(count)) => (quote!(Cores::count(#count)), quote!(runtime.run(#ident))),
+    };
     quote! {
         #attribute
         #(#attrs)*
         #vis fn #ident() #output {
             #[allow(clippy::unused_async)]
             #sig #block
-            match #krate::Runtime::new() {
-                ::std::result::Result::Ok(runtime) => runtime.block_on(#ident()),
+            match #krate::#made {
+                ::std::result::Result::Ok(runtime) => #run,
                 ::std::result::Result::Err(error) => #failed
             }
         }
     }
 }
 
-/// The path of the runtime's crate, and the function if it is one that can be run.
-fn parse(options: TokenStream, function: TokenStream) -> Result<(Path, ItemFn)> {
-    let function: ItemFn = syn::parse2(function)?;
-    let krate = parse_options.parse2(options);
-    let errors = [check(&function.sig).err(), krate.as_ref().err().cloned()];
-    combine(errors.into_iter().flatten())?;
-    Ok((krate?, function))
+/// What the attribute is of.
+#[derive(Clone, Copy, PartialEq)]
+enum Of {
+    Main,
+    Test,
 }
 
-fn parse_options(input: ParseStream<'_>) -> Result<Path> {
-    let mut krate = parse_quote!(::corering);
+/// What stands in the attribute's parentheses.
+struct Options {
+    /// The path of the runtime's crate.
+    krate: Path,
+    /// On how many cores, if not on the calling thread.
+    cores: Option<Number>,
+}
+
+enum Number {
+    All,
+    Of(LitInt),
+}
+
+/// The options, and the function if it is one that can be run.
+fn parse(options: TokenStream, function: TokenStream, of: Of) -> Result<(Options, ItemFn)> {
+    let function: ItemFn = syn::parse2(function)?;
+    let options = (|input: ParseStream<'_>| parse_options(input, of)).parse2(options);
+    let cores = options
+        .as_ref()
+        .is_ok_and(|options| options.cores.is_some());
+    let errors = [
+        check(&function.sig, cores).err(),
+        options.as_ref().err().cloned(),
+    ];
+    combine(errors.into_iter().flatten())?;
+    Ok((options?, function))
+}
+
+fn parse_options(input: ParseStream<'_>, of: Of) -> Result<Options> {
+    let mut options = Options {
+        krate: parse_quote!(::corering),
+        cores: None,
+    };
     while !input.is_empty() {
-        if !input.peek(Token![crate]) {
-            return Err(input.error("unknown option: `crate = \"path\"` is the only one"));
+        if input.peek(Token![crate]) {
+            input.parse::<Token![crate]>()?;
+            input.parse::<Token![=]>()?;
+            options.krate = input.parse::<LitStr>()?.parse()?;
+        } else if of == Of::Main && input.peek(cores) {
+            input.parse::<cores>()?;
+            input.parse::<Token![=]>()?;
+            options.cores = Some(parse_number(input)?);
+        } else {
+            return Err(input.error(match of {
+                Of::Main => {
+                    "unknown option: there are `cores = \"all\"`, `cores = 4` and `crate = \"path\"`"
+                }
+                Of::Test => "unknown option: `crate = \"path\"` is the only one",
+            }));
         }
-        input.parse::<Token![crate]>()?;
-        input.parse::<Token![=]>()?;
-        krate = input.parse::<LitStr>()?.parse()?;
         if !input.is_empty() {
             input.parse::<Token![,]>()?;
         }
     }
-    Ok(krate)
+    Ok(options)
+}
+
+fn parse_number(input: ParseStream<'_>) -> Result<Number> {
+    if input.peek(LitInt) {
+        return input.parse().map(Number::Of);
+    }
+    let text: LitStr = input.parse()?;
+    match text.value().as_str() {
+        "all" => Ok(Number::All),
+        _ => Err(Error::new(text.span(), "a number of cores, or \"all\"")),
+    }
 }
 
 /// Each complaint is where it can be mended.
-fn check(sig: &Signature) -> Result<()> {
+fn check(sig: &Signature, cores: bool) -> Result<()> {
     let name = &sig.ident;
-    let wrong: [(bool, &dyn ToTokens, String); 7] = [
+    let wrong: [(bool, &dyn ToTokens, String); 8] = [
         (
             sig.asyncness.is_none(),
             &sig.fn_token,
             format!("the function has to be async: `async fn {name}()`"),
         ),
         (
-            !sig.inputs.is_empty(),
+            !cores && !sig.inputs.is_empty(),
             &sig.inputs,
             "nobody would give it arguments".to_owned(),
+        ),
+        (
+            cores && sig.inputs.len() != 1,
+            &sig.ident,
+            format!("it is given its core: `async fn {name}(core: Core)`"),
         ),
         (
             sig.variadic.is_some(),

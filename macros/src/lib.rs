@@ -7,8 +7,8 @@ use proc_macro::TokenStream;
 
 /// Makes an `async fn main` the program: it builds a runtime and runs the function on it.
 ///
-/// The function keeps its return type, attributes and visibility. It takes no arguments and has no
-/// generics. The attribute is shorthand for
+/// The function keeps its return type, attributes and visibility. Without `cores` it takes no
+/// arguments; it has no generics. The attribute is shorthand for
 ///
 /// ```text
 /// fn main() -> T {
@@ -22,7 +22,10 @@ use proc_macro::TokenStream;
 ///
 /// # Options
 ///
-/// `#[main(crate = "path::to::corering")]` where the crate has another name.
+/// * `#[main(cores = "all")]` runs the function on every CPU, `#[main(cores = 4)]` on four cores. It
+///   takes its core then, and returns `io::Result<()>`: `async fn main(core: Core)`. The same as
+///   `Cores::all()?.run(main)`, and `Cores::count(4)?.run(main)`.
+/// * `#[main(crate = "path::to::corering")]` where the crate has another name.
 ///
 /// # Errors
 ///

@@ -4,6 +4,19 @@
 //! listener, its own connections and its own part of the data. [`Cores`] starts it, [`Core`] is
 //! what it holds of the core that it runs on.
 //!
+//! ```no_run
+//! use std::time::Duration;
+//! use corering::cores::Core;
+//!
+//! # async fn serve(core: Core) -> std::io::Result<()> { Ok(()) }
+//! #[corering::main(cores = "all")]
+//! async fn main(core: Core) -> std::io::Result<()> {
+//!     println!("core {} of {}, on CPU {:?}", core.index(), core.count(), core.cpu());
+//!     serve(core.clone()).await?;
+//!     core.drain(Duration::from_secs(10)).await
+//! }
+//! ```
+//!
 //! # Work for another core
 //!
 //! [`Core::spawn_on`] sends a closure, and brings the output of its future back. Queues between

@@ -109,6 +109,8 @@ pub(crate) enum Workload {
     Fairness,
     /// Yields, spawns and timers, without I/O
     Exec,
+    /// A message to another core and back
+    Cross,
     /// User-space instructions of a request, under callgrind
     Instructions,
     /// All of them
@@ -116,7 +118,7 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const EACH: [Self; 9] = [
+    pub(crate) const EACH: [Self; 10] = [
         Self::Echo,
         Self::Idle,
         Self::Accept,
@@ -125,6 +127,7 @@ impl Workload {
         Self::Copy,
         Self::Fairness,
         Self::Exec,
+        Self::Cross,
         Self::Instructions,
     ];
 
@@ -138,6 +141,7 @@ impl Workload {
             Self::Copy => "copy",
             Self::Fairness => "fairness",
             Self::Exec => "exec",
+            Self::Cross => "cross",
             Self::Instructions => "instructions",
             Self::All => "all",
         }

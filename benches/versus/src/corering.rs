@@ -7,12 +7,14 @@ use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::time::Duration;
 
-use corering::Runtime;
+use corering::cores::{self, Core};
 use corering::io::copy_bidirectional;
 use corering::net::{Control, TcpStream, UdpSocket, UnixStream};
 use corering::runtime::{Builder, Spin};
+use corering::{Cores, Runtime};
 
 use crate::coordination::{coordination, ended};
+use crate::cross;
 use crate::exec::{BATCH, Executor};
 use crate::fairness::{self, Heart};
 use crate::server::{ServeOptions, echoed};
@@ -280,4 +282,58 @@ impl Executor for Corering {
     fn sleep(time: Duration) -> impl Future<Output = ()> {
         corering::time::sleep(time)
     }
+
+    fn cross(row: &str) -> io::Result<f64> {
+        let row = row.to_owned();
+        let cores = Cores::on(cross::CPUS)?;
+        let running = cores.start(move |core| measure_cross(core, row.clone()))?;
+        // The other core's main ends with the stop, and has nothing to say.
+        let ended = running.join().swap_remove(0);
+        ended.output.map_err(io::Error::other)?
+    }
+}
+
+/// What each of the two cores does for a row of `cross`.
+async fn measure_cross(core: Core, row: String) -> io::Result<f64> {
+    let _ready = (row == "cross_busy").then(Corering::spawn_ready);
+    if core.index() != 0 {
+        core.stopping().await;
+        return Ok(0.0);
+    }
+    let measured = match row.as_str() {
+        "cross_ping" | "cross_parked" | "cross_busy" => {
+            let (mut there, mut arrives) = cores::channel(1);
+            let (mut back, mut returns) = cores::channel(1);
+            let echo = core.spawn_on(1, move || async move {
+                while let Some(value) = arrives.recv().await {
+                    if back.send(value).await.is_err() {
+                        break;
+                    }
+                }
+            });
+            let trip = async |value: u64| {
+                there.send(value).await.expect("it is received");
+                assert_eq!(returns.recv().await, Some(value));
+            };
+            let measured = match row.as_str() {
+                "cross_parked" => cross::parked(trip, corering::time::sleep).await,
+                _ => cross::many(trip).await,
+            };
+            drop(there);
+            echo.await.map_err(io::Error::other)?;
+            measured
+        }
+        _ => {
+            let trip = async |value: u64| {
+                let sent = core.spawn_on(1, move || async move { value });
+                assert_eq!(sent.await.ok(), Some(value));
+            };
+            match row.as_str() {
+                "spawn_on_spinning" => cross::many(trip).await,
+                _ => cross::parked(trip, corering::time::sleep).await,
+            }
+        }
+    };
+    core.stop();
+    Ok(measured)
 }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::coordination::CONTENDERS;
+use crate::cross;
 use crate::fairness::Heart;
 use crate::sys::CpuClock;
 
@@ -55,6 +56,18 @@ pub(crate) trait Executor {
 
     /// A timer without a task.
     fn sleep(time: Duration) -> impl Future<Output = ()>;
+
+    /// A row of `cross`: [`cross::measure`] unless it has better means of its own.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn cross(row: &str) -> io::Result<f64>
+    where
+        Self: Sized,
+    {
+        cross::measure::<Self>(row)
+    }
 }
 
 /// Tasks that are spawned before the first is joined.
@@ -111,6 +124,7 @@ pub(crate) fn measure<E: Executor>(row: &str) -> io::Result<f64> {
         // A notification each way.
         "notify" => E::block_on(timed(2, MILLION, E::spawn_notifications)),
         "sleep_million" => E::block_on(fire::<E>(MILLION))?,
+        row if cross::ROWS.contains(&row) => E::cross(row),
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("there is no row {row}"),

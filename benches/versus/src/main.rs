@@ -28,6 +28,7 @@ mod client;
 mod columns;
 mod coordination;
 mod corering;
+mod cross;
 mod datagrams;
 mod exec;
 mod fairness;
@@ -78,7 +79,10 @@ fn run_child(child: &Child) -> io::Result<()> {
             real_time,
         } => {
             let measure = column.exec.ok_or(io::ErrorKind::Unsupported)?;
-            sys::pin(sys::SERVER_CPU)?;
+            match cross::ROWS.contains(&row.as_str()) {
+                true => sys::allow(&cross::CPUS)?,
+                false => sys::pin(sys::SERVER_CPU)?,
+            }
             if *real_time {
                 sys::real_time()?;
             }
@@ -99,6 +103,7 @@ fn list() {
     println!("cells of unix: {}", listed(&cells::UNIX));
     println!("cells of udp:  {}", listed(&cells::UDP));
     println!("rows of exec: {}", exec::ROWS.join(" "));
+    println!("rows of cross: {}", cross::ROWS.join(" "));
 }
 
 fn listed(cells: &[cells::Cell]) -> String {

@@ -63,9 +63,10 @@ const LATE_MOST: &str = "lateness of a heartbeat, p99, µs";
 const LATE_MAX: &str = "lateness of a heartbeat, longest, µs";
 const READY_YIELDS: &str = "yields per second of the ready tasks together";
 const EXEC_TIME: &str = "ns per operation, of CPU for timer_fire (× the best peer)";
+const CROSS_TIME: &str = "ns per round trip to another core (× the best peer)";
 const INSTRUCTIONS: &str = "user-space instructions per echo request";
 
-const FIGURES: [Figure; 32] = [
+const FIGURES: [Figure; 33] = [
     figure("echo", ECHO_CPU, Style::ToBase, 0, |r| r.cpu_ns),
     figure("echo", "requests per second", Style::ToBase, 0, |r| {
         r.requests_per_s
@@ -125,6 +126,7 @@ const FIGURES: [Figure; 32] = [
         r.yields_per_s
     }),
     figure("exec", EXEC_TIME, Style::ToLowest, 1, |r| r.ns_per_op),
+    figure("cross", CROSS_TIME, Style::ToLowest, 0, |r| r.ns_per_op),
     figure("instructions", INSTRUCTIONS, Style::Plain, 0, |r| {
         r.instructions_per_op
     }),

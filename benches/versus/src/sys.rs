@@ -24,10 +24,17 @@ fn check(result: libc::c_int) -> io::Result<()> {
 
 /// Binds the calling thread, and the threads that it starts, to one CPU.
 pub(crate) fn pin(cpu: usize) -> io::Result<()> {
+    allow(&[cpu])
+}
+
+/// Binds the calling thread, and the threads that it starts, to these CPUs.
+pub(crate) fn allow(cpus: &[usize]) -> io::Result<()> {
     // SAFETY: cpu_set_t is an array of integers, for which zero is a value.
     let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    // SAFETY: CPU_SET checks the index against the size of the set and writes inside it.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
+    for &cpu in cpus {
+        // SAFETY: CPU_SET checks the index against the size of the set and writes inside it.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
     // SAFETY: the set outlives the call, and its true size is passed.
     check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) })
 }

@@ -185,7 +185,7 @@ fn every_complaint_is_made_at_once() {
         "the function has to be async: `async fn main()`",
         "nobody would give it arguments",
         "it cannot be generic: nobody would say for what",
-        "unknown option: `crate = \"path\"` is the only one",
+        "unknown option: there are `cores = \"all\"`, `cores = 4` and `crate = \"path\"`",
     ];
     assert_eq!(found, expected);
 }
@@ -200,7 +200,7 @@ fn unknown_and_broken_options_are_refused() {
             ),
         ))
     };
-    let unknown = "unknown option: `crate = \"path\"` is the only one";
+    let unknown = "unknown option: there are `cores = \"all\"`, `cores = 4` and `crate = \"path\"`";
     assert_eq!(run(quote!(flavor = "x")), [unknown]);
     assert_eq!(run(quote!(crate = "a", worker_threads = 2)), [unknown]);
     assert_eq!(run(quote!(crate)).len(), 1);
@@ -239,4 +239,58 @@ fn a_second_test_attribute_is_refused() {
         ),
     );
     assert_eq!(errors(expansion), ["`#[test]` is added by this attribute"]);
+}
+
+#[test]
+fn main_runs_on_the_cores_that_are_asked_for() {
+    let function = quote! {
+        async fn main(core: Core) -> io::Result<()> { serve(core).await }
+    };
+    for (option, made) in [
+        (quote!(cores = "all"), quote!(::corering::Cores::all())),
+        (quote!(cores = 4), quote!(::corering::Cores::count(4))),
+    ] {
+        let expected = quote! {
+            fn main() -> io::Result<()> {
+                #[allow(clippy::unused_async)]
+                async fn main(core: Core) -> io::Result<()> { serve(core).await }
+                match #made {
+                    ::std::result::Result::Ok(runtime) => runtime.run(main),
+                    ::std::result::Result::Err(error) => {
+                        ::std::eprintln!("Error: {error}");
+                        ::std::process::exit(1)
+                    }
+                }
+            }
+        };
+        assert_tokens(main(option, function.clone()), expected);
+    }
+}
+
+#[test]
+fn a_main_on_cores_takes_its_core_and_a_test_has_none() {
+    let without = main(
+        quote!(cores = 2),
+        quote!(
+            async fn main() {}
+        ),
+    );
+    assert_eq!(
+        errors(without),
+        ["it is given its core: `async fn main(core: Core)`"]
+    );
+    let few = main(
+        quote!(cores = "few"),
+        quote!(
+            async fn main() {}
+        ),
+    );
+    assert_eq!(errors(few), ["a number of cores, or \"all\""]);
+    let of_test = test(
+        quote!(cores = 2),
+        quote!(
+            async fn it_works() {}
+        ),
+    );
+    assert!(errors(of_test)[0].starts_with("unknown option"));
 }

@@ -36,6 +36,7 @@ pub(crate) fn run(workload: Workload, plan: &Plan, progress: &mut Progress) -> V
         Workload::Copy => copy::run(plan, progress),
         Workload::Fairness => fairness::run(plan, progress),
         Workload::Exec => exec::run(plan, progress),
+        Workload::Cross => exec::run_cross(plan, progress),
         Workload::Instructions => instructions::run(plan, progress),
         Workload::All => unreachable!("it was replaced by what it stands for"),
     }
