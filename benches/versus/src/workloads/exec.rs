@@ -63,7 +63,9 @@ fn run_rows(
 /// is built for that, which would change its other figures.
 fn has_row(column: &Column, row: &str) -> bool {
     match row {
-        "cross_busy" | "cross_parked" => column.name != "monoio" || cfg!(feature = "monoio-sync"),
+        "cross_ping" | "cross_busy" | "cross_parked" => {
+            column.name != "monoio" || cfg!(feature = "monoio-sync")
+        }
         _ => !cross::ROWS.contains(&row) || column.role != Role::Peer,
     }
 }
