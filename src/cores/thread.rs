@@ -19,6 +19,13 @@ use crate::ring::affinity;
 use crate::runtime::{self, Builder, Runtime, Spin};
 use crate::task::{self, JoinError, yield_now};
 
+/// Worker threads of the kernel for each core's files.
+const FILES: u32 = 4;
+/// And for what may wait for ever, of all cores together, and of each at least. Rings of several
+/// threads cannot share them, whatever their flags say: each thread has its own.
+const OTHERS_OF_ALL: u32 = 64;
+const OTHERS_MIN: u32 = 8;
+
 /// Where a core's thread runs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
@@ -96,7 +103,8 @@ impl Seat {
             affinity::pin(cpu)
                 .map_err(|error| io::Error::new(error.kind(), format!("CPU {cpu}: {error}")))?;
         }
-        let mut builder = Builder::new();
+        let others = (OTHERS_OF_ALL / self.mesh.len() as u32).max(OTHERS_MIN);
+        let mut builder = Builder::new().kernel_workers(FILES, others);
         if self.place.is_shared {
             builder = builder.spin(Spin::Never);
         }

@@ -249,6 +249,7 @@ fn memlock(failure: &Failure<'_>, facts: &Facts) -> Vec<String> {
     let Config {
         entries,
         cq_entries,
+        ..
     } = *failure.smallest;
     // The buffer ring is registered when the ring itself is there.
     let buffers = match failure.call {

@@ -70,6 +70,24 @@ pub(crate) struct Config {
     pub(crate) entries: u32,
     /// Completion queue entries. When they run out, multishot ops end and the kernel allocates.
     pub(crate) cq_entries: u32,
+    /// Threads of the kernel's for what it cannot do at once.
+    pub(crate) workers: Workers,
+}
+
+/// At most so many worker threads of the kernel for one ring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Workers {
+    /// For files, which end in a time that is bounded.
+    pub(crate) files: u32,
+    /// For what may wait for ever.
+    pub(crate) others: u32,
+}
+
+impl Workers {
+    pub(crate) const DEFAULT: Workers = Workers {
+        files: 4,
+        others: 64,
+    };
 }
 
 impl Default for Config {
@@ -79,6 +97,7 @@ impl Default for Config {
         Config {
             entries: 256,
             cq_entries: 2048,
+            workers: Workers::DEFAULT,
         }
     }
 }

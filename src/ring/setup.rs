@@ -9,7 +9,7 @@ use io_uring::{Builder, IoUring};
 
 use super::diagnose::Unavailable;
 use super::probe::Features;
-use super::{Config, restrict};
+use super::{Config, Workers, restrict};
 
 /// Locked memory of a dropped ring comes back late, also that of a process that has ended: the
 /// kernel frees it on a worker. Measured: 20 to 40 ms, and up to 200 on a machine that is busy.
@@ -17,23 +17,22 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_millis(10);
 /// Below this a ring would spend its life in `submit`.
 const ENTRIES_MIN: u32 = 32;
-const BOUNDED_WORKERS: u32 = 4;
-const UNBOUNDED_WORKERS: u32 = 64;
 
 /// Builds a ring and finds out what it can do.
 pub(super) fn build(config: &Config) -> io::Result<(IoUring, Features)> {
     let ring = allocate(config)?;
-    let features =
-        prepare(&ring).map_err(|error| Unavailable::new("io_uring_register", &error, config))?;
+    let features = prepare(&ring, config.workers)
+        .map_err(|error| Unavailable::new("io_uring_register", &error, config))?;
     // A filter may forbid this call alone, and then it is better known now than at the first op.
     let entered = ring.submitter().submit();
     entered.map_err(|error| Unavailable::new("io_uring_enter", &error, config))?;
     Ok((ring, features))
 }
 
-fn prepare(ring: &IoUring) -> io::Result<Features> {
+fn prepare(ring: &IoUring, workers: Workers) -> io::Result<Features> {
     let features = Features::probe(ring)?;
-    let limits = &mut [BOUNDED_WORKERS, UNBOUNDED_WORKERS];
+    // 0 would leave the kernel's own limits.
+    let limits = &mut [workers.files.max(1), workers.others.max(1)];
     ring.submitter().register_iowq_max_workers(limits)?;
     restrict::enable(ring, &features)?;
     Ok(features)

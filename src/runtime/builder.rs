@@ -52,6 +52,7 @@ pub struct Builder {
     spin_limit: Duration,
     teardown_limit: Duration,
     blocking: Limits,
+    workers: ring::Workers,
     door: ring::Door,
 }
 
@@ -71,6 +72,7 @@ impl Builder {
             spin_limit: spin::LIMIT,
             teardown_limit: Duration::from_secs(5),
             blocking: Limits::default(),
+            workers: ring::Workers::DEFAULT,
             door: ring::Door::default(),
         }
     }
@@ -125,6 +127,18 @@ impl Builder {
         self
     }
 
+    /// How many worker threads the kernel may have for what it cannot do at once: `files` for work
+    /// on files, `others` for what may wait for ever. At least 1 each. 4 and 64 by default; of
+    /// several [`Cores`](crate::Cores) each has 4 and its part of 64, but no less than 8.
+    ///
+    /// # Source
+    ///
+    /// [`io_uring_register_iowq_max_workers(3)`](https://man7.org/linux/man-pages/man3/io_uring_register_iowq_max_workers.3.html)
+    pub fn kernel_workers(mut self, files: u32, others: u32) -> Self {
+        self.workers = ring::Workers { files, others };
+        self
+    }
+
     /// Has the runtime run on a host of a simulated world.
     #[cfg(feature = "sim")]
     pub(crate) fn place(mut self, place: ring::sim::Place) -> Self {
@@ -150,6 +164,7 @@ impl Builder {
         let config = ring::Config {
             entries: self.entries,
             cq_entries: self.cq_entries.unwrap_or(self.entries.saturating_mul(8)),
+            workers: self.workers,
         };
         let settings = Settings {
             spin: self.spin.unwrap_or_else(default_spin),

@@ -33,7 +33,7 @@ use corering_buffers::{IoBuf, IoBufMut, Lease};
 
 use super::{Driver, Item, Key, Op, provide_buffers};
 use crate::op::{Acceptor, Receiver, Sender, Settle};
-use crate::ring::{Config, Cqe, Fd, Ring, Wait};
+use crate::ring::{Config, Cqe, Fd, Ring, Wait, Workers};
 
 /// What is waited for comes within milliseconds. Longer than this and it does not come.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,6 +50,7 @@ impl Core {
         let config = Config {
             entries,
             cq_entries,
+            workers: Workers::DEFAULT,
         };
         let mut ring = Ring::new(&config).expect("the tests need a kernel with io_uring");
         let buffers = provide_buffers(&mut ring).expect("memory for buffers");

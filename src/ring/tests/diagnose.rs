@@ -2,11 +2,12 @@
 
 use super::super::diagnose::{Failure, explain, locked_bytes};
 use super::super::facts::Facts;
-use super::super::{Cause, Config};
+use super::super::{Cause, Config, Workers};
 
 const RING: Config = Config {
     entries: 256,
     cq_entries: 2048,
+    workers: Workers::DEFAULT,
 };
 
 /// A kernel that has everything and forbids nothing.
@@ -168,7 +169,8 @@ fn locked_memory_is_reckoned_as_the_kernel_charges_it() {
     assert_eq!(
         locked_bytes(&Config {
             entries: 1024,
-            cq_entries: 4096
+            cq_entries: 4096,
+            workers: Workers::DEFAULT,
         }),
         136 * 1024
     );

@@ -15,11 +15,12 @@ mod wait;
 
 use std::collections::BTreeMap;
 
-use super::{Config, Cqe, RawSqe, Ring, Sqe, Wait};
+use super::{Config, Cqe, RawSqe, Ring, Sqe, Wait, Workers};
 
 const SMALL: Config = Config {
     entries: 8,
     cq_entries: 64,
+    workers: Workers::DEFAULT,
 };
 
 fn ring() -> Ring {

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
-use super::super::{Config, Entered, Fd, Full, Ring, Wait, opcode};
+use super::super::{Config, Entered, Fd, Full, Ring, Wait, Workers, opcode};
 use super::child::alone;
 use super::{filled, nop, reap, ring};
 
@@ -33,6 +33,7 @@ fn a_full_submission_queue_is_reported_and_emptied_by_submit() {
     let mut ring = Ring::new(&Config {
         entries: 4,
         cq_entries: 64,
+        workers: Workers::DEFAULT,
     })
     .unwrap();
     for user_data in 0..4 {
@@ -53,6 +54,7 @@ fn an_overflown_completion_queue_loses_nothing() {
     let mut ring = Ring::new(&Config {
         entries: 4,
         cq_entries: 4,
+        workers: Workers::DEFAULT,
     })
     .unwrap();
     for user_data in 0..COUNT {
@@ -93,6 +95,7 @@ fn completions_are_seen_in_order_across_many_turns_of_the_queues() {
     let mut ring = Ring::new(&Config {
         entries: 2,
         cq_entries: 2,
+        workers: Workers::DEFAULT,
     })
     .unwrap();
     for user_data in 0..10_000 {
@@ -109,6 +112,7 @@ fn sizes_that_no_kernel_takes_are_clamped() {
         let mut ring = Ring::new(&Config {
             entries,
             cq_entries,
+            workers: Workers::DEFAULT,
         })
         .unwrap();
         ring.push(&nop(1)).unwrap();

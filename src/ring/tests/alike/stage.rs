@@ -8,7 +8,7 @@ use socket2::{Domain, SockAddr, Type};
 
 use super::super::super::sim::faults::Faults;
 use super::super::super::sim::{Place, Setup, World};
-use super::super::super::{Config, Door, Fd, Pages, RawSqe, Ring, Wait, opcode};
+use super::super::super::{Config, Door, Fd, Pages, RawSqe, Ring, Wait, Workers, opcode};
 use super::super::filled;
 
 pub(super) const GROUP: u16 = 3;
@@ -26,6 +26,7 @@ pub(super) fn alike(script: impl Fn(&mut Stage, &Door)) {
         let config = Config {
             entries: 8,
             cq_entries: 8,
+            workers: Workers::DEFAULT,
         };
         let ring = Ring::open(&door, &config).expect("a ring");
         let mut stage = Stage {
