@@ -3,6 +3,7 @@
 //! * [`models`]: one service as threads, callbacks, goroutines and tasks, and why completions need
 //!   results that have an owner.
 //! * [`blocking`]: what blocks a core, how to see it, and what to do instead.
+//! * [`cores`]: one service on every core, messages between them, and how all of it stops.
 //! * [`cancellation`]: ending an operation before it has completed, and what becomes of it.
 #![cfg_attr(
     feature = "sim",
@@ -14,6 +15,9 @@ pub mod models {}
 
 #[doc = include_str!("../docs/guide/blocking.md")]
 pub mod blocking {}
+
+#[doc = include_str!("../docs/guide/cores.md")]
+pub mod cores {}
 
 #[doc = include_str!("../docs/guide/cancellation.md")]
 pub mod cancellation {}

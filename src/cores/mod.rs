@@ -37,7 +37,7 @@
 //!
 //! # In a simulation
 //!
-//! [`sim::Host::run_cores`](crate::sim::Host::run_cores) starts the same main on simulated cores.
+//! `sim::Host::run_cores` (feature `sim`) starts the same main on simulated cores.
 
 mod channel;
 mod core;
