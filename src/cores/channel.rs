@@ -14,8 +14,8 @@ use super::sync::{Arc, AtomicWaker};
 /// threads, that talk by it.
 ///
 /// One sends and one receives, so no end can be cloned; several cores that send to one have a
-/// channel each. A send into a full channel waits, a receive from an empty one too. Both work on any
-/// runtime, and neither takes a system call unless the other side's core sleeps.
+/// channel each. A send into a full channel waits, a receive from an empty one too. Both work on
+/// any runtime, and neither takes a system call unless the other side's core sleeps.
 ///
 /// # Panics
 ///
