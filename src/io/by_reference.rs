@@ -2,8 +2,8 @@
 
 /// Implements the three traits for a type whose references implement them.
 macro_rules! by_reference {
-    ($Stream:ty) => {
-        impl $crate::io::AsyncRead for $Stream {
+    ([$($generics:tt)*] $Stream:ty) => {
+        impl<$($generics)*> $crate::io::AsyncRead for $Stream {
             async fn read<B: corering_buffers::IoBufMut>(
                 &mut self,
                 buf: B,
@@ -27,7 +27,7 @@ macro_rules! by_reference {
             }
         }
 
-        impl $crate::io::AsyncBufRead for $Stream {
+        impl<$($generics)*> $crate::io::AsyncBufRead for $Stream {
             async fn fill_buf(&mut self) -> std::io::Result<corering_buffers::Lease> {
                 $crate::io::AsyncBufRead::fill_buf(&mut &*self).await
             }
@@ -49,7 +49,7 @@ macro_rules! by_reference {
             }
         }
 
-        impl $crate::io::AsyncWrite for $Stream {
+        impl<$($generics)*> $crate::io::AsyncWrite for $Stream {
             async fn write<B: corering_buffers::IoBuf>(
                 &mut self,
                 buf: B,

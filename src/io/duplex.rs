@@ -222,7 +222,7 @@ impl AsyncWrite for &DuplexStream {
     }
 }
 
-by_reference!(DuplexStream);
+by_reference!([] DuplexStream);
 
 impl Drop for DuplexStream {
     fn drop(&mut self) {

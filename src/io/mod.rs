@@ -146,7 +146,7 @@ pub use self::copy::{copy, copy_bidirectional};
 pub use self::duplex::{DuplexStream, duplex};
 pub use self::framed::{Decoder, Encoder, FramedRead, FramedWrite, LengthCodec, LinesCodec};
 pub use self::operation::{Cancel, Operation, WithTimeout};
-pub(crate) use self::operation::{Sealed, cancelled};
+pub(crate) use self::operation::{Fallible, Sealed, cancelled};
 pub use self::piece::PIECE_MAX;
 pub(crate) use self::piece::{growable, piece_full};
 pub use self::read::AsyncRead;

@@ -79,10 +79,10 @@ macro_rules! writes {
 
 reads!([] & TcpStream);
 writes!([] & TcpStream);
-by_reference!(TcpStream);
+by_reference!([] TcpStream);
 reads!([] & UnixStream);
 writes!([] & UnixStream);
-by_reference!(UnixStream);
+by_reference!([] UnixStream);
 reads!([S: StreamSocket] OwnedReadHalf<S>);
 reads!([S: StreamSocket] &OwnedReadHalf<S>);
 writes!([S: StreamSocket] OwnedWriteHalf<S>);

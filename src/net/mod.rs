@@ -56,6 +56,7 @@
 
 mod accept;
 mod datagram;
+mod detached;
 mod generic;
 mod halves;
 mod listener;
@@ -70,6 +71,7 @@ pub use self::datagram::{
     Control, Datagram, DatagramSocket, PacketInfo, Peek, Received, RecvDatagram, RecvFrom,
     SendDatagram, SendMsg,
 };
+pub use self::detached::Detached;
 pub use self::halves::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use self::lookup::{ToSocketAddrs, lookup_host};
 pub use self::stream::{

@@ -7,7 +7,6 @@
 //! `shutdown`, `bind`, `listen` and socket options are not here: the plain calls are faster, or
 //! later kernels than ours have them (see DESIGN.md).
 
-#[allow(dead_code, reason = "listeners use the multishot form")]
 mod accept;
 mod accept_multi;
 mod close;
@@ -43,7 +42,6 @@ use std::rc::Rc;
 use bytes::Bytes;
 use corering_buffers::Lease;
 
-#[allow(unused_imports, reason = "listeners use the multishot form")]
 pub(crate) use self::accept::Accept;
 pub(crate) use self::accept_multi::AcceptMulti;
 pub(crate) use self::close::Close;
@@ -100,6 +98,13 @@ pub(crate) trait Sender: 'static {
     fn go_on<T: Op>(&self, rest: T)
     where
         Self: Sized;
+
+    /// Whether a send that is to be whole waits in the kernel until it is. If not, each part ends a
+    /// submission, and somebody sees how it goes on.
+    fn waits_in_kernel(&self) -> bool;
+
+    /// The kernel took a part of a send, which goes on.
+    fn took_a_part(&self);
 
     /// A part of a message is sent, and the rest never will be.
     fn torn(&self);

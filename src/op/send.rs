@@ -45,7 +45,11 @@ unsafe impl<S: Sender, B: IoBuf> Op for Send<S, B> {
     fn fill<'op>(&'op mut self, sqe: &mut Sqe<'op>) {
         let (start, len) = self.buf.parts();
         self.len = len;
-        let wait = if self.all { libc::MSG_WAITALL } else { 0 };
+        let wait = if self.all && self.socket.waits_in_kernel() {
+            libc::MSG_WAITALL
+        } else {
+            0
+        };
         sqe.op(opcode::SEND)
             .fd(self.socket.fd())
             .lend(start.wrapping_add(self.done), len.saturating_sub(self.done))
@@ -61,8 +65,11 @@ unsafe impl<S: Sender, B: IoBuf> Op for Send<S, B> {
         let result = match cqe.result() {
             Ok(_) if !all || done >= len => Ok(done),
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-            #[rustfmt::skip]
-            Ok(_) => return Err(Send { socket, buf, done, len, all }),
+            Ok(_) => {
+                socket.took_a_part();
+                #[rustfmt::skip]
+                return Err(Send { socket, buf, done, len, all });
+            }
             Err(e) => Err(e),
         };
         Ok((socket.sent(result), buf))

@@ -16,13 +16,32 @@ impl Socket {
     /// Fills all of `buf` once the inbox holds as much.
     pub(crate) async fn read_exact<B: IoBufMut>(self: &Rc<Self>, mut buf: B) -> BufResult<(), B> {
         let (_, len) = buf.parts_mut();
+        let holding = self.holds_exactly(len).await;
+        let output = self.take_exactly(len, buf);
+        drop(holding);
+        output
+    }
+
+    /// Waits until the inbox holds `len` bytes, or can never. Who has this is the first in line.
+    pub(crate) async fn holds_exactly(self: &Rc<Self>, len: usize) -> Option<Holding<'_>> {
+        if (1..=PIECE_MAX).contains(&len) {
+            return Some(self.holds(len).await);
+        }
+        None
+    }
+
+    /// Fills all of `buf`, `len` bytes, of what the inbox [holds](Self::holds_exactly).
+    pub(crate) fn take_exactly<B: IoBufMut>(
+        self: &Rc<Self>,
+        len: usize,
+        mut buf: B,
+    ) -> BufResult<(), B> {
         if len > PIECE_MAX {
             return (Err(too_large()), buf);
         }
         if len == 0 {
             return (Ok(()), buf);
         }
-        let holding = self.holds(len).await;
         let side = self.recv.borrow();
         let (held, end) = (side.len(), side.ended());
         drop(side);
@@ -38,7 +57,6 @@ impl Socket {
         self.take_bytes(len, |piece| {
             out.put(piece);
         });
-        drop(holding);
         out.finish();
         (Ok(()), buf)
     }
@@ -103,7 +121,7 @@ impl Socket {
 }
 
 /// A place in the line of readers, of one who wants so many bytes at once.
-struct Holding<'a> {
+pub(crate) struct Holding<'a> {
     socket: &'a Rc<Socket>,
     place: Option<Place>,
     len: usize,

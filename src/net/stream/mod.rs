@@ -30,6 +30,7 @@ use std::io;
 use std::net::Shutdown;
 use std::rc::Rc;
 
+pub(crate) use self::close::Parts;
 pub use self::family::StreamSocket;
 pub use self::fill::{FillBuf, FillMore};
 use self::inbox::RecvSide;
@@ -55,6 +56,8 @@ pub struct Socket {
     last_send: Cell<Option<Key>>,
     /// When a committed send of an abandoned stream is given up. 0 while there is no such thing.
     gives_up_ns: Cell<u64>,
+    /// Sends end with what the kernel has taken, so that somebody sees them go on.
+    paced: Cell<bool>,
 }
 
 /// Which of the user's handles are there.
@@ -86,11 +89,27 @@ impl Socket {
             handles: Cell::new(Handles::Whole),
             last_send: Cell::new(None),
             gives_up_ns: Cell::new(0),
+            paced: Cell::new(false),
         })
     }
 
     pub(crate) fn fd(&self) -> &Fd {
         &self.fd
+    }
+
+    /// How much the inbox holds.
+    pub(crate) fn held(&self) -> usize {
+        self.recv.borrow().len()
+    }
+
+    /// From now on each part that the kernel takes of a send can be seen, by [`taken_by_kernel`](Self::taken_by_kernel).
+    pub(crate) fn pace_sends(&self) {
+        self.paced.set(true);
+    }
+
+    /// Changes whenever the kernel has taken something that is to be sent.
+    pub(crate) fn taken_by_kernel(&self) -> u32 {
+        self.send.borrow().taken()
     }
 
     /// Another handle receives from now on: readers here are told `EBUSY`. False, and nothing

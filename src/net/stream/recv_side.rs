@@ -205,9 +205,20 @@ impl Socket {
 
     /// Waits until no receive is in flight.
     pub(super) async fn receive_done(self: &Rc<Self>) {
+        self.wait_until(|side| !side.is_armed()).await;
+    }
+
+    /// Waits until nobody else holds the socket for the sake of its receive, the driver's line for
+    /// buffers included.
+    pub(super) async fn receive_idle(self: &Rc<Self>) {
+        self.wait_until(|side| side.arm == Arm::Idle).await;
+    }
+
+    async fn wait_until(self: &Rc<Self>, done: fn(&RecvSide) -> bool) {
         let mut waiting = Waiting {
             socket: self,
             place: None,
+            done,
         };
         std::future::poll_fn(|cx| waiting.poll(cx)).await;
     }
@@ -255,11 +266,12 @@ impl Socket {
 struct Waiting<'a> {
     socket: &'a Rc<Socket>,
     place: Option<Place>,
+    done: fn(&RecvSide) -> bool,
 }
 
 impl Waiting<'_> {
     fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
-        if !self.socket.recv.borrow().is_armed() {
+        if (self.done)(&self.socket.recv.borrow()) {
             return Poll::Ready(());
         }
         drop(self.socket.stand_in_line(&mut self.place, cx));

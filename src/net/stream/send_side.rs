@@ -25,10 +25,36 @@ pub(super) struct SendSide {
     error: Option<i32>,
     /// A write was cancelled after a part of it: whatever followed would be taken for the rest.
     torn: bool,
+    /// Changes whenever the kernel has taken something.
+    taken: u32,
     waiters: Waiters,
 }
 
+/// Why a write side is over, if it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ended {
+    closed: bool,
+    error: Option<i32>,
+    torn: bool,
+}
+
 impl SendSide {
+    pub(super) fn ended(&self) -> Ended {
+        Ended {
+            closed: self.closed,
+            error: self.error,
+            torn: self.torn,
+        }
+    }
+
+    pub(super) fn taken(&self) -> u32 {
+        self.taken
+    }
+
+    pub(super) fn begin_as(&mut self, ended: Ended) {
+        (self.closed, self.error, self.torn) = (ended.closed, ended.error, ended.torn);
+    }
+
     /// Remembers that the side is to be shut down. False if that can be done at once.
     pub(super) fn shut_after_send(&mut self) -> bool {
         self.closed = true;
@@ -204,6 +230,15 @@ impl Sender for Socket {
         }
     }
 
+    fn waits_in_kernel(&self) -> bool {
+        !self.paced.get()
+    }
+
+    fn took_a_part(&self) {
+        let mut side = self.send.borrow_mut();
+        side.taken = side.taken.wrapping_add(1);
+    }
+
     fn torn(&self) {
         self.send.borrow_mut().torn = true;
     }
@@ -213,6 +248,7 @@ impl Sender for Socket {
         let result = result.map_err(|error| self.send_failed(error));
         let mut side = self.send.borrow_mut();
         side.busy = false;
+        side.taken = side.taken.wrapping_add(1);
         let awaited = side.shut_after || !side.waiters.is_empty();
         drop(side);
         if awaited {

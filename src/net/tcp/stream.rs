@@ -13,6 +13,7 @@ use socket2::SockAddr;
 use super::race;
 use super::socket::ip;
 use crate::driver::Driver;
+use crate::net::detached::{self, Detached};
 use crate::net::halves::{self, OwnedReadHalf, OwnedWriteHalf};
 use crate::net::lookup::{ToSocketAddrs, resolve};
 use crate::net::stream::{
@@ -379,6 +380,19 @@ impl TcpStream {
     /// [`close(2)`](https://man7.org/linux/man-pages/man2/close.2.html)
     pub async fn close(self) -> io::Result<Vec<Lease>> {
         Rc::clone(&self.0).close(self).await
+    }
+
+    /// Takes the stream off this core, so that another one can [`attach`] it: with what was received
+    /// and not read, and what is known of its ends. Waits for the committed write and the end of the
+    /// receive; a connection that was just accepted has neither, and is ready at once.
+    ///
+    /// [`attach`]: crate::net::Detached::attach
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future closes the stream as dropping the stream does.
+    pub async fn detach(self) -> Detached {
+        detached::detach(self).await
     }
 
     /// The two sides, to be used by different tasks.

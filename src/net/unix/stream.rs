@@ -15,6 +15,7 @@ use super::address::{of_path, of_std, to_std};
 use super::credentials::UCred;
 use super::descriptors::UnixDescriptorReceiver;
 use crate::driver::{Driver, Op};
+use crate::net::detached::{self, Detached};
 use crate::net::halves::{self, OwnedReadHalf, OwnedWriteHalf};
 use crate::net::stream::{
     FillBuf, FillMore, Read, Recv, Socket, StreamSocket, Write, WriteAll, WriteVectored,
@@ -262,6 +263,19 @@ impl UnixStream {
     /// As there.
     pub async fn close(self) -> io::Result<Vec<Lease>> {
         Rc::clone(&self.0).close(self).await
+    }
+
+    /// Takes the stream off this core, so that another one can [`attach`] it: with what was received
+    /// and not read, and what is known of its ends. Waits for the committed write and the end of the
+    /// receive; a connection that was just accepted has neither, and is ready at once.
+    ///
+    /// [`attach`]: crate::net::Detached::attach
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future closes the stream as dropping the stream does.
+    pub async fn detach(self) -> Detached<UnixStream> {
+        detached::detach(self).await
     }
 
     /// The two directions, for two tasks.
