@@ -64,7 +64,8 @@ impl Row {
 
 fn catalogue() -> Vec<Row> {
     vec![
-        Row::of::<accept::Accept>(),
+        Row::of::<accept::Accept<false>>(),
+        Row::of::<accept::Accept<true>>(),
         Row::of::<connect::Connect>(),
         Row::of::<receive::Receive<receive::ByRecv>>(),
         Row::of::<receive::Receive<receive::ByRead>>(),

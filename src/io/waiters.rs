@@ -45,6 +45,13 @@ impl Waiters {
         self.first.is_none()
     }
 
+    /// Whether the holder of `place` waits, and nobody else.
+    #[inline]
+    pub(crate) fn is_alone(&self, place: Option<Place>) -> bool {
+        let behind = self.rest.as_ref().map_or(0, |rest| rest.len());
+        place.is_some() && self.first == place && behind == 0
+    }
+
     /// Stores a waker at `place`, or at the end of the line. Returns the waker that it replaces:
     /// dropping that may run user code, so the caller does it when nothing is borrowed.
     #[inline]
@@ -155,9 +162,11 @@ mod tests {
             line.wait(place, Waker::noop().clone());
         }
         assert!(line.may_go(a) && !line.may_go(b) && !line.may_go(None));
+        assert!(!line.is_alone(a) && !line.is_alone(b));
         line.leave(b.unwrap());
         line.leave(a.unwrap());
         assert!(line.may_go(c) && !line.may_go(None));
+        assert!(line.is_alone(c) && !line.is_alone(None));
         assert!(line.next().is_some() && line.next().is_none());
         line.leave(c.unwrap());
         assert!(line.is_empty() && line.may_go(None));

@@ -1,17 +1,17 @@
-//! `accept()`: the future that all listeners share, and what their connections become.
+//! `accept()` and `accept_until()`, which all listeners share, and what their connections become.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::marker::PhantomData;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use socket2::SockAddr;
 
 use super::TcpStream;
-use super::listener::{Accepting, Listener};
+use super::listener::{Accepting, Ahead, Listener};
 use super::stream::{Socket, StreamSocket};
 use crate::driver::{Driver, Op};
 use crate::io::{Operation, Sealed, cancelled};
@@ -60,9 +60,47 @@ pub struct Accept<'a, S = TcpStream> {
 impl<'a, S: Connection> Accept<'a, S> {
     pub(super) fn new(listener: &'a Rc<Listener>) -> Accept<'a, S> {
         Accept {
-            accepting: listener.accepting(),
+            accepting: listener.accepting(Ahead::All),
             driver: listener.driver(),
             _becomes: PhantomData,
+        }
+    }
+
+    /// A future that has the kernel accept one connection, and nothing ahead of it.
+    pub(super) fn single(listener: &'a Rc<Listener>) -> Accept<'a, S> {
+        Accept {
+            accepting: listener.accepting(Ahead::Nothing),
+            ..Accept::new(listener)
+        }
+    }
+
+    /// What the kernel has accepted already; `None` when that was all.
+    pub(super) fn poll_rest(
+        &mut self,
+        cx: &Context<'_>,
+    ) -> Poll<Option<io::Result<(S, S::Address)>>> {
+        while let Some(fd) = ready!(self.accepting.poll_rest(cx)) {
+            let accepted = accepted(fd, self.driver);
+            if accepted.is_some() {
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// Accepts until `stop` is done, and then what the kernel has accepted already.
+    pub(super) async fn until(mut self, stop: impl Future) -> io::Result<Option<(S, S::Address)>> {
+        let mut stop = pin!(stop);
+        let going_on = poll_fn(|cx| {
+            // First, or a listener that always has a connection would never stop.
+            if stop.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            Pin::new(&mut self).poll(cx).map(Some)
+        });
+        match going_on.await {
+            Some(accepted) => accepted.map(Some),
+            None => poll_fn(|cx| self.poll_rest(cx)).await.transpose(),
         }
     }
 }

@@ -4,6 +4,9 @@
 //! A connection belongs to the listener as soon as the kernel has accepted it: a future that is
 //! dropped leaves it in the queue, and the next one takes it. When nobody waits any more the accept
 //! is cancelled, so that connections stay in the kernel's backlog.
+//!
+//! Who may take one connection and no more has a single accept armed: a multishot one would go on
+//! taking connections out of the backlog that nobody may serve yet.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -17,7 +20,7 @@ use std::time::Duration;
 
 use crate::driver::{Driver, Item, Key, budget};
 use crate::io::waiters::{Place, Waiters};
-use crate::op::{AcceptMulti, Acceptor};
+use crate::op::{self, AcceptMulti, Acceptor};
 use crate::ring::Fd;
 use crate::time::{Sleep, sleep};
 
@@ -50,9 +53,19 @@ pub(super) struct Listener {
     state: RefCell<State>,
 }
 
+/// What the kernel is asked for while somebody waits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ahead {
+    /// All connections that come, by a multishot accept.
+    All,
+    /// The one that is waited for.
+    Nothing,
+}
+
 /// Takes one connection.
 pub(super) struct Accepting<'a> {
     listener: &'a Rc<Listener>,
+    ahead: Ahead,
     place: Option<Place>,
     /// Set while the listener backs off.
     pause: Option<Sleep>,
@@ -73,9 +86,10 @@ impl Listener {
         self.fd
     }
 
-    pub(super) fn accepting(self: &Rc<Self>) -> Accepting<'_> {
+    pub(super) fn accepting(self: &Rc<Self>, ahead: Ahead) -> Accepting<'_> {
         Accepting {
             listener: self,
+            ahead,
             place: None,
             pause: None,
         }
@@ -101,8 +115,8 @@ impl Listener {
         mem::take(&mut self.state.borrow_mut().queue)
     }
 
-    /// Waits until no accept is armed. The caller is the last who waits here.
-    fn poll_ended(&self, place: &mut Option<Place>, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits until no accept is armed. The caller is the only one who waits here.
+    fn poll_ended(&self, place: &mut Option<Place>, cx: &Context<'_>) -> Poll<()> {
         if self.state.borrow().arm.is_none() {
             return Poll::Ready(());
         }
@@ -112,12 +126,24 @@ impl Listener {
         Poll::Pending
     }
 
-    fn arm(self: &Rc<Self>) -> Result<(), io::Error> {
+    fn arm(self: &Rc<Self>, ahead: Ahead) -> Result<(), io::Error> {
         if self.state.borrow().arm.is_some() {
             return Ok(());
         }
-        let key = self.driver.arm(AcceptMulti(Rc::clone(self)));
-        let key = key.map_err(|(_, cqe)| io::Error::from_raw_os_error(-cqe.res))?;
+        let refused = |errno| io::Error::from_raw_os_error(errno);
+        let key = match ahead {
+            Ahead::All => {
+                let key = self.driver.arm(AcceptMulti(Rc::clone(self)));
+                key.map_err(|(_, cqe)| refused(-cqe.res))?
+            }
+            Ahead::Nothing => {
+                let key = self.driver.submit_detached(op::Accept(Rc::clone(self)));
+                // It is refused when the runtime has ended, and has left its error then.
+                key.ok_or_else(|| {
+                    refused(self.state.borrow_mut().error.take().unwrap_or(libc::EIO))
+                })?
+            }
+        };
         self.state.borrow_mut().arm = Some(key);
         Ok(())
     }
@@ -178,7 +204,7 @@ impl Accepting<'_> {
                 .waiters
                 .wait(&mut self.place, waker);
             drop(old);
-            return match self.listener.arm() {
+            return match self.listener.arm(self.ahead) {
                 Ok(()) => Poll::Pending,
                 Err(e) => Poll::Ready(Err(e)),
             };
@@ -187,6 +213,25 @@ impl Accepting<'_> {
 }
 
 impl Accepting<'_> {
+    /// Takes what the kernel has accepted already, and lets it accept no more, unless somebody else
+    /// waits for that. `None`: that was all.
+    pub(super) fn poll_rest(&mut self, cx: &Context<'_>) -> Poll<Option<Fd>> {
+        self.pause = None;
+        let mut state = self.listener.state.borrow_mut();
+        let first = state.waiters.may_go(self.place);
+        let fd = if first { state.queue.pop_front() } else { None };
+        let others = !state.waiters.is_empty() && !state.waiters.is_alone(self.place);
+        let ended = fd.is_some() || others || state.arm.is_none();
+        drop(state);
+        if ended {
+            self.listener.leave(&mut self.place);
+            return Poll::Ready(fd);
+        }
+        // Until it has ended it may bring another one.
+        self.listener.stop();
+        self.listener.poll_ended(&mut self.place, cx).map(|()| None)
+    }
+
     /// Stops waiting. What is there already is returned.
     pub(super) fn cancel(&mut self) -> Option<Fd> {
         let mut state = self.listener.state.borrow_mut();

@@ -55,10 +55,12 @@
 //! ```
 
 mod accept;
+mod accept_within;
 mod datagram;
 mod detached;
 mod generic;
 mod halves;
+mod limit;
 mod listener;
 mod lookup;
 mod stream;
@@ -67,12 +69,14 @@ mod udp;
 mod unix;
 
 pub use self::accept::{Accept, Connection};
+pub use self::accept_within::AcceptWithin;
 pub use self::datagram::{
     Control, Datagram, DatagramSocket, PacketInfo, Peek, Received, RecvDatagram, RecvFrom,
     SendDatagram, SendMsg,
 };
 pub use self::detached::Detached;
 pub use self::halves::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
+pub use self::limit::{Acquire, ConnectionLimit, ConnectionPermit};
 pub use self::lookup::{ToSocketAddrs, lookup_host};
 pub use self::stream::{
     FillBuf, FillMore, Read, Recv, StreamSocket, Write, WriteAll, WriteVectored,

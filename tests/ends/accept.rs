@@ -4,20 +4,22 @@ use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::rc::Rc;
 
-use corering::net::{TcpListener, TcpStream};
+use corering::net::{ConnectionLimit, TcpListener, TcpStream};
 use futures_lite::future::poll_once;
 
 use crate::cell::{Attempt, End, Got, How, Scene, State, Way};
 use crate::common::{localhost, read_exactly};
 use crate::peer::{Peer, without_runtime};
 
-pub(crate) struct Accept {
+/// By `accept`, or within a limit.
+pub(crate) struct Accept<const WITHIN: bool> {
+    limit: ConnectionLimit,
     listener: RefCell<Option<Rc<TcpListener>>>,
     address: SocketAddr,
     clients: RefCell<Vec<Peer>>,
 }
 
-impl Accept {
+impl<const WITHIN: bool> Accept<WITHIN> {
     fn listener(&self) -> Rc<TcpListener> {
         Rc::clone(self.listener.borrow().as_ref().expect("it is there"))
     }
@@ -35,17 +37,20 @@ async fn is_whole(stream: &TcpStream, client: &Peer) {
     assert_eq!(read_exactly(stream, 1).await, b"x");
 }
 
-impl Scene for Accept {
-    const NAME: &'static str = "accept";
-    const FILES: &'static [&'static str] = &["accept_multi.rs"];
+impl<const WITHIN: bool> Scene for Accept<WITHIN> {
+    const NAME: &'static str = if WITHIN { "accept_within" } else { "accept" };
+    const FILES: &'static [&'static str] = &["accept.rs", "accept_multi.rs"];
 
     async fn set(_: State) -> Self {
         let listener = TcpListener::bind(localhost()).await.expect("a listener");
         let address = listener.local_addr().expect("its address");
-        // From here on an accept is armed, whether anybody waits or not.
-        drop(StdStream::connect(address).expect("a connection"));
-        drop(listener.accept().await.expect("its other end"));
+        if !WITHIN {
+            // From here on an accept is armed, whether anybody waits or not.
+            drop(StdStream::connect(address).expect("a connection"));
+            drop(listener.accept().await.expect("its other end"));
+        }
         Accept {
+            limit: ConnectionLimit::new(1),
             address,
             listener: RefCell::new(Some(Rc::new(listener))),
             clients: RefCell::default(),
@@ -53,8 +58,12 @@ impl Scene for Accept {
     }
 
     fn begin(self: &Rc<Self>, how: Rc<How>) -> Attempt {
-        let listener = self.listener();
+        let (listener, limit) = (self.listener(), self.limit.clone());
         Box::pin(async move {
+            if WITHIN {
+                let accepted = how.end(listener.accept_within(&limit)).await;
+                return Got::of(accepted, |(stream, _, _)| Got::Stream(stream));
+            }
             let accepted = how.end(listener.accept()).await;
             Got::of(accepted, |(stream, _)| Got::Stream(stream))
         })
@@ -73,6 +82,7 @@ impl Scene for Accept {
 
     async fn after(&self, end: End) {
         end.check_outcome();
+        assert_eq!(self.limit.in_use(), 0, "the permit is back");
         if end.way == Way::Resource {
             for client in self.clients.take() {
                 assert_eq!(client.all().await, b"", "its connection is closed");
@@ -99,6 +109,7 @@ impl Scene for Accept {
     }
 
     fn after_runtime(&self, _: End) {
+        assert_eq!(self.limit.in_use(), 0, "the permit is back");
         let listener = self.listener();
         let held = match without_runtime(listener.accept()) {
             Some(Ok((_, peer))) => peer,

@@ -1,6 +1,7 @@
 //! TCP listeners.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,6 +11,8 @@ use super::socket::{TcpSocket, ip};
 use super::stream::TcpStream;
 use crate::driver::Driver;
 use crate::net::accept::{self, Accept};
+use crate::net::accept_within::AcceptWithin;
+use crate::net::limit::ConnectionLimit;
 use crate::net::listener::Listener;
 use crate::net::lookup::{ToSocketAddrs, first_that};
 use crate::op::Acceptor;
@@ -91,6 +94,101 @@ impl TcpListener {
     #[doc(alias = "IORING_OP_ACCEPT")]
     pub fn accept(&self) -> Accept<'_> {
         Accept::new(&self.0)
+    }
+
+    /// Accepts a connection, or gives `None` once `stop` is done: a shutdown signal, a cancellation.
+    ///
+    /// When `stop` is done nothing more is accepted, and what the kernel has accepted until then is
+    /// still returned, a connection for each call, before `None` is. What is in the backlog stays
+    /// there; [`close`](TcpListener::close) resets it.
+    ///
+    /// `stop` is polled first, in every call, so it has to be ready again once it was: clone it, or
+    /// make it anew for each call.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](TcpListener::accept).
+    ///
+    /// # Cancellation
+    ///
+    /// As [`accept`](TcpListener::accept).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering::net::{TcpListener, TcpStream};
+    /// use corering::sync::watch;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # corering::Runtime::new()?.block_on(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (stop, stopping) = watch::channel(false);
+    /// let mut served = 0;
+    /// loop {
+    ///     let mut stopping = stopping.clone();
+    ///     let stopped = async move { stopping.wait_for(|stop| *stop).await.is_ok() };
+    ///     let Some((stream, _peer)) = listener.accept_until(stopped).await? else {
+    ///         break;
+    ///     };
+    ///     served += 1;
+    ///     stop.send(true).expect("somebody listens"); // normally in another task
+    ///     # drop(stream);
+    /// }
+    /// assert_eq!(served, 1);
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    pub async fn accept_until(
+        &self,
+        stop: impl Future,
+    ) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+        self.accept().until(stop).await
+    }
+
+    /// Accepts a connection when `limit` allows one more: the stream, the peer's address, and the
+    /// permit, which counts as a connection until it is dropped. Move it into the connection's
+    /// task.
+    ///
+    /// The permit is taken first. While there is none the kernel is asked for nothing, so the
+    /// connections that come wait in the backlog, cost nothing, and are accepted in order as soon
+    /// as others end. Nothing is accepted ahead: while somebody waits one single accept is armed.
+    /// An [`accept`](TcpListener::accept) on the same listener has no limit, and accepts ahead.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](TcpListener::accept).
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future gives the permit back. A connection that it would have got is returned
+    /// by the next call.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_ACCEPT`, since 5.5.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering::net::{ConnectionLimit, TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # corering::Runtime::new()?.block_on(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let limit = ConnectionLimit::new(10_000);
+    /// let (stream, _peer, permit) = listener.accept_within(&limit).await?;
+    /// let connection = corering::spawn(async move {
+    ///     let _permit = permit; // given back when the task ends
+    ///     stream.write_all("hello").await.0
+    /// });
+    /// # connection.await.unwrap()?;
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    pub fn accept_within<'a>(&'a self, limit: &'a ConnectionLimit) -> AcceptWithin<'a> {
+        AcceptWithin::new(&self.0, limit)
     }
 
     /// Stops listening. Returns the connections that were accepted and that nobody has taken, with

@@ -1,6 +1,7 @@
 //! Listeners for Unix sockets of records.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::SocketAddr;
@@ -13,6 +14,8 @@ use super::address::{of_path, of_std, to_std};
 use super::listener::listen;
 use super::seqpacket::UnixSeqpacket;
 use crate::net::accept::{self, Accept};
+use crate::net::accept_within::AcceptWithin;
+use crate::net::limit::ConnectionLimit;
 use crate::net::listener::Listener;
 use crate::op::Acceptor;
 
@@ -72,6 +75,53 @@ impl UnixSeqpacketListener {
     /// next call.
     pub fn accept(&self) -> Accept<'_, UnixSeqpacket> {
         Accept::new(&self.0)
+    }
+
+    /// Accepts a connection, or gives `None` once `stop` is done: a shutdown signal, a cancellation.
+    ///
+    /// When `stop` is done nothing more is accepted, and what the kernel has accepted until then is
+    /// still returned, a connection for each call, before `None` is. What is in the backlog stays
+    /// there; [`close`](UnixSeqpacketListener::close) resets it.
+    ///
+    /// `stop` is polled first, in every call, so it has to be ready again once it was: clone it, or
+    /// make it anew for each call.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](UnixSeqpacketListener::accept).
+    ///
+    /// # Cancellation
+    ///
+    /// As [`accept`](UnixSeqpacketListener::accept).
+    pub async fn accept_until(
+        &self,
+        stop: impl Future,
+    ) -> io::Result<Option<(UnixSeqpacket, SocketAddr)>> {
+        self.accept().until(stop).await
+    }
+
+    /// Accepts a connection when `limit` allows one more: the stream, the peer's address, and the
+    /// permit, which counts as a connection until it is dropped. Move it into the connection's
+    /// task.
+    ///
+    /// The permit is taken first. While there is none the kernel is asked for nothing, so the
+    /// connections that come wait in the backlog, cost nothing, and are accepted in order as soon
+    /// as others end. Nothing is accepted ahead: while somebody waits one single accept is armed.
+    /// An [`accept`](UnixSeqpacketListener::accept) on the same listener has no limit, and accepts ahead.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](UnixSeqpacketListener::accept).
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future gives the permit back. A connection that it would have got is returned
+    /// by the next call.
+    pub fn accept_within<'a>(
+        &'a self,
+        limit: &'a ConnectionLimit,
+    ) -> AcceptWithin<'a, UnixSeqpacket> {
+        AcceptWithin::new(&self.0, limit)
     }
 
     /// Stops listening. Returns the connections that were accepted and that nobody has taken, with
