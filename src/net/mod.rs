@@ -59,6 +59,7 @@ mod accept_within;
 mod datagram;
 mod detached;
 mod generic;
+mod guard;
 mod halves;
 mod limit;
 mod listener;
@@ -75,6 +76,7 @@ pub use self::datagram::{
     SendDatagram, SendMsg,
 };
 pub use self::detached::Detached;
+pub use self::guard::{Deadline, DeadlineElapsed, Deadlines, Guarded};
 pub use self::halves::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use self::limit::{Acquire, ConnectionLimit, ConnectionPermit};
 pub use self::lookup::{ToSocketAddrs, lookup_host};
