@@ -3,9 +3,9 @@
 //! # Who owns what
 //!
 //! `free` holds the permits that nobody has, and a bit that is set while somebody stands in line.
-//! The bit changes under the line's lock only, and is set exactly while the line is not empty; it is
-//! set only when nothing is free. So whoever takes or gives back a permit without waiting needs no
-//! lock, and who comes while others wait cannot overtake them.
+//! The bit changes under the line's lock only, and is set exactly while the line is not empty; it
+//! is set only when nothing is free. So whoever takes or gives back a permit without waiting needs
+//! no lock, and who comes while others wait cannot overtake them.
 //!
 //! A permit that is given back while somebody waits never becomes free: it belongs to the first in
 //! line from then on, who is taken out of the line with its waker. A waiter that is dropped with a
@@ -30,8 +30,8 @@ const WAITING: usize = 1 << (usize::BITS - 1);
 /// How many connections there may be at a time, for
 /// [`accept_within`](super::TcpListener::accept_within).
 ///
-/// It can be shared by all cores of a process: clones count together. [`child`] makes a limit within
-/// this one, for each core or each port.
+/// It can be shared by all cores of a process: clones count together. [`child`] makes a limit
+/// within this one, for each core or each port.
 ///
 /// Who waits is served in the order in which it has begun to, whatever core it waits on. A core
 /// that waits for a *connection* has its permit already: of a limit that several cores share, as

@@ -99,9 +99,9 @@ pub(crate) trait Sender: 'static {
     where
         Self: Sized;
 
-    /// Whether a send that is to be whole waits in the kernel until it is. If not, each part ends a
-    /// submission, and somebody sees how it goes on.
-    fn waits_in_kernel(&self) -> bool;
+    /// `MSG_NOSIGNAL`, and `MSG_WAITALL` for `all` that are to be sent: then the kernel waits until
+    /// they are. Without that each part ends a submission, and somebody sees how it goes on.
+    fn send_flags(&self, all: bool) -> u32;
 
     /// The kernel took a part of a send, which goes on.
     fn took_a_part(&self);

@@ -45,15 +45,10 @@ unsafe impl<S: Sender, B: IoBuf> Op for Send<S, B> {
     fn fill<'op>(&'op mut self, sqe: &mut Sqe<'op>) {
         let (start, len) = self.buf.parts();
         self.len = len;
-        let wait = if self.all && self.socket.waits_in_kernel() {
-            libc::MSG_WAITALL
-        } else {
-            0
-        };
         sqe.op(opcode::SEND)
             .fd(self.socket.fd())
             .lend(start.wrapping_add(self.done), len.saturating_sub(self.done))
-            .op_flags((libc::MSG_NOSIGNAL | wait).cast_unsigned());
+            .op_flags(self.socket.send_flags(self.all));
     }
 
     #[inline(always)]

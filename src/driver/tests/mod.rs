@@ -287,6 +287,13 @@ impl Sender for Resource {
         self.driver.submit_detached(rest);
     }
 
+    fn send_flags(&self, all: bool) -> u32 {
+        let wait = if all { libc::MSG_WAITALL } else { 0 };
+        (libc::MSG_NOSIGNAL | wait).cast_unsigned()
+    }
+
+    fn took_a_part(&self) {}
+
     fn torn(&self) {
         self.note("torn");
     }

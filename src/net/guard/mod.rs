@@ -23,8 +23,8 @@ use super::stream::StreamSocket;
 /// [which](DeadlineElapsed).
 ///
 /// For reads only the time counts in which one waits: what the program does between two reads is
-/// not the peer's fault. A deadline ends the operation that waits for it, and nothing else: a server
-/// may still write an answer that says why it closes the connection.
+/// not the peer's fault. A deadline ends the operation that waits for it, and nothing else: a
+/// server may still write an answer that says why it closes the connection.
 ///
 /// # Examples
 ///
@@ -93,8 +93,8 @@ impl Deadlines {
     }
 
     /// How long a write may wait while the kernel takes nothing of it, because the peer does not
-    /// read. One that goes on, however slowly, may take longer. A TCP socket takes more once a third
-    /// of its send buffer is acknowledged, so to a slow peer the limit is also one for that.
+    /// read. One that goes on, however slowly, may take longer. A TCP socket takes more once a
+    /// third of its send buffer is acknowledged, so to a slow peer the limit is also one for that.
     pub const fn write(mut self, limit: Duration) -> Deadlines {
         self.write = Some(limit);
         self

@@ -19,9 +19,10 @@ use crate::net::stream::{
 
 /// A stream whose reads and writes have [`Deadlines`], made by [`Deadlines::guard`].
 ///
-/// Its methods are those of the stream, and it is a source and a sink for generic code as the stream
-/// is, also by reference. When a deadline has passed an operation fails with `ErrorKind::TimedOut`
-/// ([`DeadlineElapsed`] says which it was). Bytes that are there win over a deadline.
+/// Its methods are those of the stream, and it is a source and a sink for generic code as the
+/// stream is, also by reference. When a deadline has passed an operation fails with
+/// `ErrorKind::TimedOut` ([`DeadlineElapsed`] says which it was). Bytes that are there win over a
+/// deadline.
 ///
 /// It costs two looks at the clock for a read that has to wait, and no timer: one for reads and one
 /// for writes are set when they are needed first, and set anew when they fire.

@@ -102,7 +102,8 @@ impl Socket {
         self.recv.borrow().len()
     }
 
-    /// From now on each part that the kernel takes of a send can be seen, by [`taken_by_kernel`](Self::taken_by_kernel).
+    /// From now on each part that the kernel takes of a send can be seen, by
+    /// [`taken_by_kernel`](Self::taken_by_kernel).
     pub(crate) fn pace_sends(&self) {
         self.paced.set(true);
     }

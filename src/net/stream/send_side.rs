@@ -230,8 +230,14 @@ impl Sender for Socket {
         }
     }
 
-    fn waits_in_kernel(&self) -> bool {
-        !self.paced.get()
+    #[inline(always)]
+    fn send_flags(&self, all: bool) -> u32 {
+        let wait = if all && !self.paced.get() {
+            libc::MSG_WAITALL
+        } else {
+            0
+        };
+        (libc::MSG_NOSIGNAL | wait).cast_unsigned()
     }
 
     fn took_a_part(&self) {

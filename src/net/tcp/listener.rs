@@ -96,7 +96,8 @@ impl TcpListener {
         Accept::new(&self.0)
     }
 
-    /// Accepts a connection, or gives `None` once `stop` is done: a shutdown signal, a cancellation.
+    /// Accepts a connection, or gives `None` once `stop` is done: a shutdown signal, a
+    /// cancellation.
     ///
     /// When `stop` is done nothing more is accepted, and what the kernel has accepted until then is
     /// still returned, a connection for each call, before `None` is. What is in the backlog stays

@@ -77,7 +77,8 @@ impl UnixSeqpacketListener {
         Accept::new(&self.0)
     }
 
-    /// Accepts a connection, or gives `None` once `stop` is done: a shutdown signal, a cancellation.
+    /// Accepts a connection, or gives `None` once `stop` is done: a shutdown signal, a
+    /// cancellation.
     ///
     /// When `stop` is done nothing more is accepted, and what the kernel has accepted until then is
     /// still returned, a connection for each call, before `None` is. What is in the backlog stays
@@ -107,7 +108,8 @@ impl UnixSeqpacketListener {
     /// The permit is taken first. While there is none the kernel is asked for nothing, so the
     /// connections that come wait in the backlog, cost nothing, and are accepted in order as soon
     /// as others end. Nothing is accepted ahead: while somebody waits one single accept is armed.
-    /// An [`accept`](UnixSeqpacketListener::accept) on the same listener has no limit, and accepts ahead.
+    /// An [`accept`](UnixSeqpacketListener::accept) on the same listener has no limit, and accepts
+    /// ahead.
     ///
     /// # Errors
     ///

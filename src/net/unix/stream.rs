@@ -265,9 +265,9 @@ impl UnixStream {
         Rc::clone(&self.0).close(self).await
     }
 
-    /// Takes the stream off this core, so that another one can [`attach`] it: with what was received
-    /// and not read, and what is known of its ends. Waits for the committed write and the end of the
-    /// receive; a connection that was just accepted has neither, and is ready at once.
+    /// Takes the stream off this core, so that another one can [`attach`] it: with what was
+    /// received and not read, and what is known of its ends. Waits for the committed write and the
+    /// end of the receive; a connection that was just accepted has neither, and is ready at once.
     ///
     /// [`attach`]: crate::net::Detached::attach
     ///
