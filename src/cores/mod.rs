@@ -39,6 +39,7 @@
 //!
 //! `sim::Host::run_cores` (feature `sim`) starts the same main on simulated cores.
 
+mod balance;
 mod channel;
 mod core;
 mod handle;
@@ -57,6 +58,7 @@ mod thread;
 mod topology;
 mod wakers;
 
+pub use self::balance::{Balance, Load};
 pub use self::channel::{Receiver, SendError, Sender, TryRecvError, TrySendError, channel};
 pub use self::core::{Core, Stopping};
 pub use self::handle::{Full, Handle, Remote};

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use corering::Runtime;
+use corering::cores::{Balance, Core, Cores};
 use corering::net::{ConnectionLimit, Detached, TcpStream, UnixStream};
 use corering::runtime::stats;
 use corering::time::timeout;
@@ -159,4 +160,62 @@ fn attaching_outside_a_runtime_is_an_error() {
     });
     let error = detached.attach().unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
+}
+
+#[test]
+fn one_acceptor_gives_each_connection_to_the_core_with_the_fewest() {
+    const EACH: usize = 10;
+    let balance = Balance::new(2);
+    let (tell, told) = std::sync::mpsc::channel();
+    let running = {
+        let balance = balance.clone();
+        let main = move |core: Core| {
+            let (balance, tell) = (balance.clone(), tell.clone());
+            async move {
+                if core.index() > 0 {
+                    return core.stopping().await;
+                }
+                let (listener, address) = listener().await;
+                tell.send(address).unwrap();
+                while let Some((stream, _)) = listener.accept_until(core.stopping()).await.unwrap()
+                {
+                    let (load, stream) = (balance.least(), stream.detach().await);
+                    drop(core.spawn_on(load.core(), move || async move {
+                        let here = Core::current().expect("one of them").index();
+                        assert_eq!(here, load.core());
+                        let stream = stream.attach().unwrap();
+                        stream.write_all(vec![here as u8]).await.0.unwrap();
+                        let end = stream.recv().await.unwrap();
+                        assert!(end.is_none());
+                        drop(load);
+                    }));
+                }
+            }
+        };
+        Cores::count(2).unwrap().pinned(false).start(main).unwrap()
+    };
+    let address = told.recv().unwrap();
+    let ask = || {
+        let mut client = connect(address);
+        let mut core = [9];
+        client.read_exact(&mut core).unwrap();
+        (client, core[0])
+    };
+    let clients: Vec<_> = (0..2 * EACH).map(|_| ask()).collect();
+    assert_eq!(balance.counts(), [EACH, EACH]);
+    // Those of one core go, and the next ones go there.
+    let stays: Vec<_> = clients.into_iter().filter(|it| it.1 == 0).collect();
+    assert_eq!(stays.len(), EACH);
+    let begin = std::time::Instant::now();
+    while balance.counts() != [EACH, 0] {
+        assert!(begin.elapsed() < Duration::from_secs(10), "{balance:?}");
+        thread::sleep(Duration::from_millis(1));
+    }
+    let new: Vec<_> = (0..EACH).map(|_| ask()).collect();
+    assert!(new.iter().all(|it| it.1 == 1));
+    drop((stays, new));
+    running.handle().stop();
+    for ended in running.join() {
+        ended.output.unwrap();
+    }
 }
