@@ -16,6 +16,7 @@ EXAMPLES=(
     "race||the other one says far"
     "read_at||64 bytes from 0"
     "read_at|Cargo.toml 1 9|workspace"
+    "slow_loris|--attackers 500 --seconds 2|of the rate without it"
     "soak|--minutes 0.1 --connections 200|nothing was lost, duplicated, wrong or leaked"
     "udp_echo|--demo 2|came back as they were sent, 0 were lost"
     "unix_echo|--demo 2|every report was in the file"
