@@ -5,6 +5,7 @@
 //! * [`blocking`]: what blocks a core, how to see it, and what to do instead.
 //! * [`cores`]: one service on every core, messages between them, and how all of it stops.
 //! * [`cancellation`]: ending an operation before it has completed, and what becomes of it.
+//! * [`overload`]: a service on every core that has limits and deadlines, and stops in order.
 #![cfg_attr(
     feature = "sim",
     doc = "* [`simulation`]: testing a service under seeds and faults."
@@ -21,6 +22,9 @@ pub mod cores {}
 
 #[doc = include_str!("../docs/guide/cancellation.md")]
 pub mod cancellation {}
+
+#[doc = include_str!("../docs/guide/overload.md")]
+pub mod overload {}
 
 #[cfg(feature = "sim")]
 #[doc = include_str!("../docs/guide/simulation.md")]
