@@ -18,6 +18,9 @@ use crate::io::{Operation, Sealed, cancelled};
 use crate::op;
 use crate::ring::Fd;
 
+/// A connection and its peer's address.
+type Accepted<S> = io::Result<(S, <S as Connection>::Address)>;
+
 /// What a listener accepts. Implemented by the sockets of this crate and by nothing else.
 #[allow(private_interfaces, reason = "sealed")]
 pub trait Connection: Sized {
@@ -75,10 +78,7 @@ impl<'a, S: Connection> Accept<'a, S> {
     }
 
     /// What the kernel has accepted already; `None` when that was all.
-    pub(super) fn poll_rest(
-        &mut self,
-        cx: &Context<'_>,
-    ) -> Poll<Option<io::Result<(S, S::Address)>>> {
+    pub(super) fn poll_rest(&mut self, cx: &Context<'_>) -> Poll<Option<Accepted<S>>> {
         while let Some(fd) = ready!(self.accepting.poll_rest(cx)) {
             let accepted = accepted(fd, self.driver);
             if accepted.is_some() {
@@ -119,7 +119,7 @@ impl<S: Connection> Future for Accept<'_, S> {
 }
 
 /// A connection and its peer's address. `None` if the peer is gone already.
-fn accepted<S: Connection>(fd: Fd, driver: &Rc<Driver>) -> Option<io::Result<(S, S::Address)>> {
+fn accepted<S: Connection>(fd: Fd, driver: &Rc<Driver>) -> Option<Accepted<S>> {
     // A multishot accept has one place for all addresses, so it is asked for afterwards.
     match fd.getpeername() {
         Ok(peer) => {

@@ -163,7 +163,8 @@ fn cores_take_turns_at_connections_that_one_of_them_accepts() {
                             if sim.chance(0.5) {
                                 stream.fill_buf().await.unwrap();
                             }
-                            waiting.borrow_mut().push_back(stream.detach().await);
+                            let detached = stream.detach().await;
+                            waiting.borrow_mut().push_back(detached);
                         }
                     });
                     sleep(Duration::from_secs(60)).await;
