@@ -10,8 +10,9 @@ use std::net::{SocketAddr, TcpStream as StdStream};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use corering::net::{TcpListener, TcpStream};
+use corering::net::{Deadlines, TcpListener, TcpStream};
 use corering::spawn;
 use corering::sync::{Mutex, Notify, Semaphore, broadcast, mpsc, watch};
 use corering::task::yield_now;
@@ -131,6 +132,24 @@ fn an_echo_of_leases_allocates_nothing() {
             ROUNDS * CONNECTIONS
         );
     }
+}
+
+#[test]
+fn an_echo_under_deadlines_allocates_nothing() {
+    let second = Duration::from_secs(1);
+    let deadlines = Deadlines::new().first_byte(20 * second).idle(10 * second);
+    let deadlines = deadlines
+        .write(10 * second)
+        .min_rate(1, 10 * second, second);
+    let allocations = run(measured(64, move |stream: TcpStream| {
+        let stream = deadlines.lifetime(60 * second).guard(stream);
+        async move {
+            while let Some(lease) = stream.recv().await.expect("bytes in time") {
+                stream.write_all(lease).await.0.expect("sent");
+            }
+        }
+    }));
+    assert_eq!(allocations, 0, "in {} echoes", ROUNDS * CONNECTIONS);
 }
 
 #[test]
