@@ -154,9 +154,7 @@ fn parse_options(input: ParseStream<'_>, of: Of) -> Result<Options> {
             options.cores = Some(parse_number(input)?);
         } else {
             return Err(input.error(match of {
-                Of::Main => {
-                    "unknown option: there are `cores = \"all\"`, `cores = 4` and `crate = \"path\"`"
-                }
+                Of::Main => "unknown option: `cores = 4`, `cores = \"all\"` or `crate = \"path\"`",
                 Of::Test => "unknown option: `crate = \"path\"` is the only one",
             }));
         }

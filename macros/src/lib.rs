@@ -22,9 +22,9 @@ use proc_macro::TokenStream;
 ///
 /// # Options
 ///
-/// * `#[main(cores = "all")]` runs the function on every CPU, `#[main(cores = 4)]` on four cores. It
-///   takes its core then, and returns `io::Result<()>`: `async fn main(core: Core)`. The same as
-///   `Cores::all()?.run(main)`, and `Cores::count(4)?.run(main)`.
+/// * `#[main(cores = "all")]` runs the function on every CPU, `#[main(cores = 4)]` on four cores.
+///   It takes its core then, and returns `io::Result<()>`: `async fn main(core: Core)`. The same
+///   as `Cores::all()?.run(main)`, and `Cores::count(4)?.run(main)`.
 /// * `#[main(crate = "path::to::corering")]` where the crate has another name.
 ///
 /// # Errors

@@ -185,7 +185,7 @@ fn every_complaint_is_made_at_once() {
         "the function has to be async: `async fn main()`",
         "nobody would give it arguments",
         "it cannot be generic: nobody would say for what",
-        "unknown option: there are `cores = \"all\"`, `cores = 4` and `crate = \"path\"`",
+        "unknown option: `cores = 4`, `cores = \"all\"` or `crate = \"path\"`",
     ];
     assert_eq!(found, expected);
 }
@@ -200,7 +200,7 @@ fn unknown_and_broken_options_are_refused() {
             ),
         ))
     };
-    let unknown = "unknown option: there are `cores = \"all\"`, `cores = 4` and `crate = \"path\"`";
+    let unknown = "unknown option: `cores = 4`, `cores = \"all\"` or `crate = \"path\"`";
     assert_eq!(run(quote!(flavor = "x")), [unknown]);
     assert_eq!(run(quote!(crate = "a", worker_threads = 2)), [unknown]);
     assert_eq!(run(quote!(crate)).len(), 1);
