@@ -209,6 +209,7 @@ impl Driver {
     }
 
     /// When the first lingering op has to go.
+    #[inline]
     pub(crate) fn next_linger_ns(&self) -> Option<u64> {
         self.core.borrow().lingering.front().map(|first| first.0)
     }

@@ -95,6 +95,7 @@ impl Core {
         }))
     }
 
+    #[track_caller]
     pub(super) fn block_on<F: Future>(&self, future: Pin<&mut F>) -> F::Output {
         assert!(
             !Tasks::current_exists(),
@@ -135,7 +136,9 @@ impl Core {
     }
 
     /// Everything between two batches of tasks.
-    #[inline]
+    ///
+    /// Not inlined: together with the batch it needs more registers than there are.
+    #[inline(never)]
     fn turn(&self) {
         self.turns.set(self.turns.get() + 1);
         if !self.timers.is_empty() {

@@ -113,6 +113,7 @@ impl Runtime {
     ///
     /// If `future` panics, with its panic. If a runtime runs on this thread already: a task that
     /// waits for another awaits it.
+    #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _current =
             Entered(CURRENT.with(|current| current.replace(Some(Rc::clone(&self.core)))));

@@ -1,6 +1,6 @@
-//! Tasks with a name, and where they were spawned.
+//! Tasks with a name, or of a class.
 //!
-//! Both are kept by the future of a task that was given a name; all others pay nothing.
+//! The name is kept by the future of a task that was given one; all others pay nothing.
 
 use std::{
     borrow::Cow,
@@ -8,20 +8,20 @@ use std::{
     fmt,
     panic::Location,
     pin::Pin,
-    rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use pin_project_lite::pin_project;
 
-use super::{join::JoinHandle, spawn};
+use super::{join::JoinHandle, priority::Priority, queue, spawn_at};
 
-/// Spawns tasks with a name, for logs and panic messages: [`current_name`] has it then.
+/// Spawns tasks with a name, for logs and panic messages, or of a class.
 ///
 /// # Examples
 ///
 /// ```
-/// use corering::task;
+/// use corering::task::{self, Priority};
 ///
 /// # fn main() -> std::io::Result<()> {
 /// corering::Runtime::new()?.block_on(async {
@@ -29,6 +29,11 @@ use super::{join::JoinHandle, spawn};
 ///         task::current_name().expect("it was given one").to_string()
 ///     });
 ///     assert!(named.await.unwrap().starts_with("heartbeat ("));
+///
+///     let compacting = task::Builder::new().priority(Priority::Bulk).spawn(async {
+///         // Much, in pieces, between which others run.
+///     });
+///     compacting.await.unwrap();
 /// });
 /// # Ok(())
 /// # }
@@ -36,23 +41,32 @@ use super::{join::JoinHandle, spawn};
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     name: Option<Cow<'static, str>>,
+    priority: Priority,
 }
 
 impl Builder {
-    /// For a task without a name.
+    /// For a task without a name, of the class [`Normal`](Priority::Normal).
     #[must_use]
     pub fn new() -> Builder {
         Builder::default()
     }
 
-    /// Gives the task a name. It need not be the only one of that name.
+    /// Gives the task a name, which [`current_name`] has then, and the report of a
+    /// [`Stall`](crate::runtime::Stall). It need not be the only one of that name.
     #[must_use]
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Builder {
         self.name = Some(name.into());
         self
     }
 
-    /// Starts the task, as [`spawn`] does.
+    /// Sets how soon the task is run beside others.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Builder {
+        self.priority = priority;
+        self
+    }
+
+    /// Starts the task, as [`spawn`](super::spawn) does.
     ///
     /// # Cancellation
     ///
@@ -63,20 +77,18 @@ impl Builder {
     /// Outside of a runtime.
     #[track_caller]
     pub fn spawn<F: Future + 'static>(self, future: F) -> JoinHandle<F::Output> {
-        let Some(name) = self.name else {
-            return spawn(future);
-        };
         let location = Location::caller();
-        spawn(Named {
-            future,
-            name: Name(Rc::new(Label { name, location })),
-        })
+        let Some(name) = self.name else {
+            return spawn_at(future, self.priority, location);
+        };
+        let name = Name(Arc::new(Label { name, location }));
+        spawn_at(Named { future, name }, self.priority, location)
     }
 }
 
 /// The name of a task, and where it was spawned; made by [`current_name`].
 #[derive(Clone)]
-pub struct Name(Rc<Label>);
+pub struct Name(Arc<Label>);
 
 struct Label {
     name: Cow<'static, str>,
@@ -138,6 +150,7 @@ impl<F: Future> Future for Named<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
+        queue::name_poll(this.name);
         let _current = Current::enter(this.name.clone());
         this.future.poll(cx)
     }

@@ -2,9 +2,10 @@
 #![allow(unsafe_code)]
 
 use std::{
-    any::Any,
+    any::{Any, type_name},
+    future::Ready,
     mem::ManuallyDrop,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, Location, catch_unwind},
     pin::Pin,
     ptr::null,
     task::{Context, Poll, Waker},
@@ -32,6 +33,8 @@ pub(super) struct Header {
     own: UnsafeCell<Own>,
     /// From `Arc::into_raw`: a count of the core's, given back when the task is freed.
     pub(super) core: *const Core,
+    /// Where it was spawned.
+    pub(super) location: &'static Location<'static>,
     pub(super) vtable: &'static VTable,
     pub(super) life: Life,
 }
@@ -71,6 +74,8 @@ pub(super) struct VTable {
     /// # Safety
     /// Nobody has a claim on the task.
     dealloc: unsafe fn(*const Header),
+    /// What the future is called.
+    pub(super) name: fn() -> &'static str,
 }
 
 #[repr(C)] // the header first, so that a pointer to it is one to the whole
@@ -86,6 +91,38 @@ union Stage<F: Future> {
 }
 
 impl Header {
+    /// What is no task, and complete from the beginning, but may stand in a run queue.
+    #[track_caller]
+    pub(super) fn gate() -> Self {
+        let own = Own::new(State::new(0, COMPLETE));
+        Self::new(
+            MERGED,
+            own,
+            null(),
+            Location::caller(),
+            &Task::<Ready<()>>::VTABLE,
+        )
+    }
+
+    #[inline(always)]
+    fn new(
+        word: usize,
+        own: Own,
+        core: *const Core,
+        location: &'static Location<'static>,
+        vtable: &'static VTable,
+    ) -> Self {
+        Self {
+            word: AtomicUsize::new(word),
+            link: UnsafeCell::new(null()),
+            core,
+            location,
+            vtable,
+            own: UnsafeCell::new(own),
+            life: Life::new(),
+        }
+    }
+
     /// # Safety
     /// Owner thread, or nobody else has a claim on the task. `f` runs no user code and does not
     /// come back to the same task.
@@ -118,24 +155,46 @@ impl Header {
     }
 }
 
+impl Own {
+    #[inline(always)]
+    const fn new(state: State) -> Self {
+        Self {
+            next: null(),
+            before: null(),
+            after: null(),
+            joiner: None,
+            state,
+        }
+    }
+}
+
 /// Allocates a task with two references counted by the owner, the runtime's and the handle's,
-/// marked as scheduled.
+/// marked as scheduled, and with the flags of its class.
 #[inline]
-pub(super) fn allocate<F: Future>(core: Arc<Core>, future: F) -> *const Header {
+pub(super) fn allocate<F: Future>(
+    core: Arc<Core>,
+    future: F,
+    class: usize,
+    location: &'static Location<'static>,
+) -> *const Header {
     let stage = Stage {
         future: ManuallyDrop::new(future),
     };
-    allocate_with(core, stage, 0, State::new(2, SCHEDULED))
+    allocate_with(core, stage, 0, State::new(2, SCHEDULED | class), location)
 }
 
 /// Allocates a task that never runs, with one reference, the handle's, which is already merged.
 #[cold]
-pub(super) fn allocate_refused<F: Future>(core: Arc<Core>, why: JoinError) -> *const Header {
+pub(super) fn allocate_refused<F: Future>(
+    core: Arc<Core>,
+    why: JoinError,
+    location: &'static Location<'static>,
+) -> *const Header {
     let stage = Stage::<F> {
         output: ManuallyDrop::new(Err(why)),
     };
     let state = State::new(0, COMPLETE | FINISHED | OUTPUT);
-    allocate_with(core, stage, MERGED | ONE, state)
+    allocate_with(core, stage, MERGED | ONE, state, location)
 }
 
 #[inline(always)]
@@ -144,24 +203,11 @@ fn allocate_with<F: Future>(
     stage: Stage<F>,
     word: usize,
     state: State,
+    location: &'static Location<'static>,
 ) -> *const Header {
-    let own = Own {
-        next: null(),
-        before: null(),
-        after: null(),
-        joiner: None,
-        state,
-    };
-    let header = Header {
-        word: AtomicUsize::new(word),
-        link: UnsafeCell::new(null()),
-        core: Arc::into_raw(core),
-        vtable: &Task::<F>::VTABLE,
-        own: UnsafeCell::new(own),
-        life: Life::new(),
-    };
+    let (own, core) = (Own::new(state), Arc::into_raw(core));
     let task = Box::new(Task {
-        header,
+        header: Header::new(word, own, core, location, &Task::<F>::VTABLE),
         stage: UnsafeCell::new(stage),
     });
     Box::into_raw(task).cast_const().cast()
@@ -201,6 +247,7 @@ impl<F: Future> Task<F> {
         cancel: cancel::<F>,
         take: take::<F>,
         dealloc: dealloc::<F>,
+        name: type_name::<F>,
     };
 }
 

@@ -17,7 +17,7 @@
 //!   for. `block_on` within a task is a panic that says what to do; a blocking wait of another
 //!   library cannot be noticed. The channels of [`sync`](../sync/index.html) wait without blocking.
 //!
-//! There is no limit on tasks: each is one allocation of 80 bytes and its future, or its
+//! There is no limit on tasks: each is one allocation of 88 bytes and its future, or its
 //! output if that is larger. A wake allocates nothing, neither here nor from another thread.
 
 pub(crate) mod blocking;
@@ -28,12 +28,16 @@ mod join;
 mod join_set;
 mod local;
 mod loom;
+mod priority;
+mod pulse;
 mod queue;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 mod waker;
 mod yield_now;
+
+use std::panic::Location;
 
 pub use self::{
     blocking::{BlockingHandle, spawn_blocking},
@@ -42,10 +46,12 @@ pub use self::{
     join::JoinHandle,
     join_set::JoinSet,
     local::{Local, LocalError, Scope},
+    priority::Priority,
     yield_now::{YieldNow, yield_now},
 };
 pub(crate) use self::{
-    queue::{Kick, Tasks},
+    pulse::Sample,
+    queue::{Kick, Tasks, Watch},
     waker::wake_own,
 };
 
@@ -80,7 +86,18 @@ pub(crate) use self::{
 #[track_caller]
 #[inline]
 pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
-    match queue::spawn_on_current(future) {
+    spawn_at(future, Priority::Normal, Location::caller())
+}
+
+/// As [`spawn`], of a class, and for whoever is at `location`.
+#[track_caller]
+#[inline]
+fn spawn_at<F: Future + 'static>(
+    future: F,
+    priority: Priority,
+    location: &'static Location<'static>,
+) -> JoinHandle<F::Output> {
+    match queue::spawn_on_current(future, priority.flags(), location) {
         Ok(handle) => handle,
         Err(_) => outside(),
     }

@@ -12,7 +12,7 @@
 //! | `own`, `stage` | the owner's count, flags, lists, join waker; future or output | the owner |
 //! | `core`, `vtable` | constant | everybody with a claim |
 //! | the core's head | null, `PARKED`, `CLOSED`, or the newest task | everybody |
-//! | the core's `owned` | run queue, list of tasks | the owner |
+//! | the core's `owned` | run queues, list of tasks | the owner |
 //!
 //! *References* are counted twice: by the owner in plain memory (`own.state`), by others in the
 //! word. One may be counted on one side and dropped on the other, so the word's count may be
@@ -107,9 +107,15 @@ pub(super) const DETACHED: usize = 32;
 /// In `own.state`: teardown has come by, so the task is in the list of those that ended.
 pub(super) const ENDED: usize = 64;
 
+/// In `own.state`: the task is of the class that runs first. Set when it is spawned, for good.
+pub(super) const LATENCY: usize = 128;
+
+/// In `own.state`: the task is of the class that has a share. Set when it is spawned, for good.
+pub(super) const BULK: usize = 256;
+
 /// One reference in `own.state`, above the flags.
-const LOCAL_ONE: usize = 128;
-const _: () = assert!(ENDED < LOCAL_ONE);
+const LOCAL_ONE: usize = 512;
+const _: () = assert!(BULK < LOCAL_ONE);
 
 /// The owner's word on a task: the flags, and its count of references above them. In one, because
 /// each task pays for it, and each wake reads both.

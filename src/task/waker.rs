@@ -14,7 +14,7 @@ use super::{
     cell::{self, Header},
     loom::Arc,
     queue,
-    state::{COMPLETE, MERGED, ONE, QUEUED, SCHEDULED, WAKE, count},
+    state::{BULK, COMPLETE, LATENCY, MERGED, ONE, QUEUED, SCHEDULED, WAKE, count},
 };
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
@@ -130,15 +130,19 @@ pub(super) unsafe fn drop_reference(task: *const Header) {
 pub(super) unsafe fn schedule(task: *const Header) {
     // SAFETY: the caller's promise.
     unsafe {
-        let idle = (*task).own(|own| {
-            let idle = !own.state.has(SCHEDULED | COMPLETE);
+        let (idle, usual) = (*task).own(|own| {
+            // One comparison for all that is not usual.
+            let usual = !own.state.has(SCHEDULED | COMPLETE | LATENCY | BULK);
+            let idle = usual || !own.state.has(SCHEDULED | COMPLETE);
             if idle {
                 own.state.set(SCHEDULED);
             }
-            idle
+            (idle, usual)
         });
-        if idle {
+        if usual {
             queue::push_ready(task);
+        } else if idle {
+            queue::push_classed(task);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The main future of a core, which lives on the caller's stack.
 #![allow(unsafe_code)]
 
-use std::pin::Pin;
+use std::{panic::Location, pin::Pin};
 
 use super::{
     super::{error::JoinError, join::JoinHandle, loom::Arc, state::COMPLETE},
@@ -15,6 +15,7 @@ impl Tasks {
     ///
     /// # Panics
     /// If the thread has entered some tasks already; if teardown ended the future.
+    #[track_caller]
     pub(crate) fn block_on<F: Future>(
         &self,
         future: Pin<&mut F>,
@@ -26,11 +27,12 @@ impl Tasks {
             "block_on was called inside a corering runtime: .await the future there, spawn it as a \
              task, or call block_on from another thread",
         );
+        let location = Location::caller();
         self.enter(|| {
             let core = Arc::as_ptr(&self.core);
             // SAFETY: owner thread. `Main` ends the task, and takes its output, before this returns
             // or unwinds: the future, a borrow, and the output are not used longer than here.
-            let handle = unsafe { spawn_on(core, future) };
+            let handle = unsafe { spawn_on(core, future, 0, location) };
             let mut main = Main {
                 core: &self.core,
                 handle,

@@ -2,21 +2,24 @@
 #![allow(unsafe_code)]
 
 mod block_on;
+mod classes;
 mod foreign;
-
 mod ready;
+mod spawn;
 
 use std::{marker::PhantomData, ptr};
 
+pub(super) use self::spawn::{spawn_on, spawn_on_current};
 use self::{
+    classes::Gates,
     foreign::{Closed, Foreign},
-    ready::Owned,
+    ready::{Chain, Owned},
 };
 use super::{
-    cell::{self, Header},
-    error::JoinError,
-    join::JoinHandle,
+    builder::Name,
+    cell::Header,
     loom::{Arc, Life, UnsafeCell, current, replace_current},
+    pulse::Pulse,
     state::{ABORTED, COMPLETE, SCHEDULED},
     waker,
 };
@@ -46,14 +49,16 @@ pub(crate) struct Tasks {
 /// is the owner and where its run queue is.
 pub(super) struct Core {
     owned: UnsafeCell<Owned>,
+    gates: Gates,
+    pulse: Pulse,
     foreign: Foreign,
     kick: Box<dyn Kick>,
     life: Life,
 }
 
-// SAFETY: `owned` is touched only by functions that promise to be on the thread of the `Tasks`,
-// which is `!Send`; it holds pointers only, so dropping it elsewhere touches nothing. The rest is
-// `Send` and `Sync`.
+// SAFETY: `owned` and `gates` are touched only by functions that promise to be on the thread of the
+// `Tasks`, which is `!Send`; they hold pointers only, so dropping them elsewhere touches nothing.
+// The rest is `Send` and `Sync`.
 unsafe impl Send for Core {}
 // SAFETY: as above.
 unsafe impl Sync for Core {}
@@ -63,6 +68,8 @@ impl Tasks {
     pub(crate) fn new(kick: Box<dyn Kick>) -> Self {
         let core = Core {
             owned: UnsafeCell::new(Owned::new()),
+            gates: Gates::new(),
+            pulse: Pulse::new(),
             foreign: Foreign::new(),
             kick,
             life: Life::new(),
@@ -90,16 +97,9 @@ impl Tasks {
         !current().is_null()
     }
 
-    /// Starts a task. After [`teardown`](Self::teardown) has begun the future is dropped instead,
-    /// and the handle yields a cancelled [`JoinError`].
-    #[cfg(test)]
-    pub(crate) fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
-        // SAFETY: owner thread, since `Tasks` is `!Send`; the future is `'static`.
-        unsafe { spawn_on(Arc::as_ptr(&self.core), future) }
-    }
-
     /// Takes what other threads woke, then runs at most the tasks that were ready by then, each
-    /// once. `before_each` is called before each poll. Returns the polls made.
+    /// once; of the class that has a share, no more than that, and perhaps one that another task of
+    /// the batch woke. `before_each` is called before each poll. Returns the polls made.
     ///
     /// # Panics
     /// If it is called within a poll of these tasks.
@@ -113,23 +113,28 @@ impl Tasks {
         let _running = Running::new(core);
         // SAFETY: owner thread; each task is handed over with `QUEUED`.
         unsafe { core.foreign.take(|task| waker::arrive(task)) };
+        let before = core.pulse.number();
         let mut batch = Batch::new(core);
-        let mut polls = 0;
-        while let Some(task) = batch.pop() {
+        while let Some(task) = batch.chain.pop() {
             // SAFETY: owner thread; it came from the run queue, and `_running` keeps the task from
             // being polled within its own poll.
-            polls += usize::from(unsafe { core.run(task, &mut before_each) });
+            unsafe {
+                if core.is_to_be_polled(task) {
+                    core.poll(task, &mut before_each);
+                } else {
+                    let rest = batch.chain.take();
+                    batch.chain = core.run_other(task, rest, before, &mut before_each);
+                }
+            }
         }
-        // SAFETY: owner thread.
-        unsafe { core.owned(|owned| owned.polls += polls as u64) };
-        polls
+        core.pulse.polls_since(before) as usize
     }
 
     /// Whether no task is ready. Says nothing of what other threads woke meanwhile.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         // SAFETY: owner thread.
-        unsafe { self.core.owned(|owned| owned.is_idle()) }
+        unsafe { self.core.owned(|owned| owned.ready.is_empty()) }
     }
 
     /// Whether other threads woke something. One plain load, fit for a spin.
@@ -155,8 +160,12 @@ impl Tasks {
 
     /// Polls made so far.
     pub(crate) fn polls(&self) -> u64 {
-        // SAFETY: owner thread.
-        unsafe { self.core.owned(|owned| owned.polls) }
+        self.core.pulse.polls()
+    }
+
+    /// What another thread may watch of these tasks.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch(Arc::clone(&self.core))
     }
 
     /// Tasks of other cores that were woken from here so far, and how many of them took a kick.
@@ -192,6 +201,15 @@ impl Tasks {
     }
 }
 
+/// Looks at the polls of a core from any thread. Keeps the core, but none of its tasks.
+pub(crate) struct Watch(Arc<Core>);
+
+impl Watch {
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.0.pulse
+    }
+}
+
 impl Drop for Core {
     fn drop(&mut self) {
         self.life.end();
@@ -218,44 +236,6 @@ fn count_wake(has_kicked: bool) {
     }
 }
 
-/// Starts a task on the core that this thread has entered; `None`: there is none.
-#[inline]
-pub(super) fn spawn_on_current<F: Future + 'static>(future: F) -> Result<JoinHandle<F::Output>, F> {
-    let core = current();
-    if core.is_null() {
-        return Err(future);
-    }
-    // SAFETY: entered, so the `Tasks` is borrowed on this thread; the future is `'static`.
-    Ok(unsafe { spawn_on(core, future) })
-}
-
-/// # Safety
-/// Owner thread of `core`, which came from an `Arc`. The future and its output may be used until
-/// the task is complete and the handle is gone.
-#[inline]
-unsafe fn spawn_on<F: Future>(core: *const Core, future: F) -> JoinHandle<F::Output> {
-    // SAFETY: from an `Arc` that is there.
-    let core = unsafe {
-        Arc::increment_strong_count(core);
-        Arc::from_raw(core)
-    };
-    let at = Arc::as_ptr(&core);
-    // SAFETY: owner thread. The task keeps the core from here on; it is new, so in no list.
-    unsafe {
-        if (*at).owned(|owned| owned.closing) {
-            drop(future);
-            return JoinHandle::new(cell::allocate_refused::<F>(core, JoinError::cancelled()));
-        }
-        let task = cell::allocate(core, future);
-        (*at).owned(|owned| {
-            owned.alive += 1;
-            owned.list(task);
-            owned.push(task);
-        });
-        JoinHandle::new(task)
-    }
-}
-
 /// Puts a task on its core's run queue.
 ///
 /// # Safety
@@ -263,7 +243,26 @@ unsafe fn spawn_on<F: Future>(core: *const Core, future: F) -> JoinHandle<F::Out
 #[inline(always)]
 pub(super) unsafe fn push_ready(task: *const Header) {
     // SAFETY: the caller's promise; the task keeps its core.
-    unsafe { (*(*task).core).owned(|owned| owned.push(task)) }
+    unsafe { (*(*task).core).owned(|owned| owned.ready.push(task)) }
+}
+
+/// Puts a task on the queue of its class, which is not the usual one.
+///
+/// # Safety
+/// As for `push_ready`.
+#[cold]
+pub(super) unsafe fn push_classed(task: *const Header) {
+    // SAFETY: the caller's promise; the task keeps its core.
+    unsafe { (*(*task).core).push_classed(task) }
+}
+
+/// Says what the task is called that this thread polls now.
+pub(super) fn name_poll(name: &Name) {
+    let core = current();
+    if !core.is_null() {
+        // SAFETY: entered, so the `Tasks` is borrowed on this thread.
+        unsafe { (*core).pulse.name(name) }
+    }
 }
 
 /// Takes a task off its core's list.
@@ -305,41 +304,40 @@ impl Core {
         }
     }
 
-    /// Polls a task that came out of the run queue, or drops its future if it was aborted. Returns
-    /// whether there was something to poll.
+    /// Takes a task that came out of a queue. `false`: it is complete, or aborted, or a gate.
     ///
     /// # Safety
     /// Owner thread, and `running`.
     #[inline(always)]
-    unsafe fn run(&self, task: *const Header, before: impl FnOnce()) -> bool {
-        // SAFETY: the runtime's reference keeps the task.
-        let header = unsafe { &*task };
-        // SAFETY: owner thread.
-        let ended = unsafe {
-            header.own(|own| {
+    unsafe fn is_to_be_polled(&self, task: *const Header) -> bool {
+        // SAFETY: owner thread; the runtime's reference keeps the task.
+        unsafe {
+            (*task).own(|own| {
                 own.state.take(SCHEDULED);
-                own.state.has(COMPLETE | ABORTED)
+                !own.state.has(COMPLETE | ABORTED)
             })
-        };
-        if ended {
-            // SAFETY: the caller's promise.
-            unsafe { self.end(task) };
-            return false;
         }
+    }
+
+    /// # Safety
+    /// Owner thread, and `running`; the task is to be polled.
+    #[inline(always)]
+    unsafe fn poll(&self, task: *const Header, before: impl FnOnce()) {
         before();
+        // SAFETY: the runtime's reference keeps the task.
+        let (location, vtable) = unsafe { ((*task).location, (*task).vtable) };
+        self.pulse.begin(location, vtable);
         // SAFETY: not complete, and `running` keeps it from being polled within its poll.
-        if unsafe { (header.vtable.poll)(task) } {
+        if unsafe { (vtable.poll)(task) } {
             // SAFETY: owner thread, just completed.
             unsafe { self.completed(task) }
         }
-        true
     }
 
-    /// What `run` does with a task that is not to be polled.
+    /// What becomes of a task that is not to be polled.
     ///
     /// # Safety
-    /// As for `run`; complete or aborted.
-    #[inline(never)]
+    /// Owner thread, and `running`; complete or aborted, and no gate.
     unsafe fn end(&self, task: *const Header) {
         // SAFETY: owner thread. Complete and no longer in the run queue: the runtime's reference
         // goes. Aborted: it is not being polled, or `running` would have kept it from here.
@@ -347,6 +345,8 @@ impl Core {
             if (*task).own(|own| own.state.has(COMPLETE)) {
                 waker::drop_local(task);
             } else {
+                // The future is dropped: the user's code, too, and it may take as long.
+                self.pulse.begin_drop((*task).location, (*task).vtable);
                 self.cancel(task);
             }
         }
@@ -397,12 +397,9 @@ impl Core {
             }
         }
         // No user code runs from here on.
-        // 2. The run queue holds complete tasks only: the runtime's references go.
-        let mut batch = Batch::new(self);
-        while let Some(task) = batch.pop() {
-            // SAFETY: owner thread, and `running`.
-            unsafe { self.run(task, || {}) };
-        }
+        // 2. The run queues hold complete tasks only: the runtime's references go.
+        // SAFETY: owner thread, and `running`.
+        unsafe { self.empty_queues() };
         // 3. What other threads sent home. Who comes later is refused.
         // SAFETY: owner thread; each task is handed over with `QUEUED`.
         unsafe { self.foreign.close(|task| waker::arrive(task)) };
@@ -436,40 +433,26 @@ impl Drop for Entered {
 /// The tasks that were ready when a batch began. What is not run goes back, if a panic ends it.
 struct Batch<'a> {
     core: &'a Core,
-    first: *const Header,
-    last: *const Header,
+    chain: Chain,
 }
 
 impl<'a> Batch<'a> {
     #[inline(always)]
     fn new(core: &'a Core) -> Self {
         // SAFETY: callers are methods of `Tasks`, hence on the owner thread.
-        let (first, last) = unsafe { core.owned(|owned| owned.take()) };
-        Self { core, first, last }
-    }
-
-    #[inline(always)]
-    fn pop(&mut self) -> Option<*const Header> {
-        let task = self.first;
-        if task.is_null() {
-            return None;
-        }
-        // SAFETY: owner thread; a scheduled task is kept by the runtime's reference. Read now: when
-        // the task is run it may be scheduled anew.
-        self.first = unsafe { (*task).own(|own| own.next) };
-        Some(task)
+        let chain = unsafe { core.owned(|owned| owned.ready.take()) };
+        Self { core, chain }
     }
 }
 
 impl Drop for Batch<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if !self.first.is_null() {
+        self.core.pulse.end();
+        if !self.chain.is_empty() {
+            let left = self.chain.take();
             // SAFETY: owner thread; what is left was taken and not run.
-            unsafe {
-                self.core
-                    .owned(|owned| owned.put_back(self.first, self.last))
-            };
+            unsafe { self.core.owned(|owned| owned.ready.put_back(left)) };
         }
     }
 }

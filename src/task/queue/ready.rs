@@ -1,4 +1,4 @@
-//! The owner's half of a core: the run queue and the lists of its tasks. All of it is intrusive, so
+//! The owner's half of a core: the run queues and the lists of its tasks. All of it is intrusive, so
 //! that neither a wake nor a spawn allocates here.
 #![allow(unsafe_code)]
 
@@ -6,48 +6,28 @@ use std::{mem::replace, ptr::null};
 
 use super::super::{cell::Header, state::ENDED};
 
-/// What only the owner thread touches, and only briefly: no user code runs meanwhile.
-pub(super) struct Owned {
-    /// The run queue: tasks that are `SCHEDULED`, oldest first.
+/// Tasks that are `SCHEDULED`, oldest first.
+pub(super) struct Queue {
     head: *const Header,
     tail: *const Header,
-    /// The tasks that are not merged, newest first. A complete one stays while the owner counts
-    /// references, or teardown could not hand those to who remains.
-    listed: *const Header,
-    /// The same, once teardown has come by: they are `ENDED`.
-    ended: *const Header,
-    /// Tasks that are not complete.
-    pub(super) alive: usize,
-    /// Polls since the core began.
-    pub(super) polls: u64,
-    /// Tasks of other cores woken from here, and those whose core had to be kicked.
-    pub(super) wakes_sent: u64,
-    pub(super) kicks_sent: u64,
-    /// A batch runs or futures are dropped by teardown, so neither may begin anew: a future would
-    /// be polled, or dropped, while it is polled.
-    pub(super) running: bool,
-    /// Teardown has begun: nothing is spawned any more.
-    pub(super) closing: bool,
 }
 
-impl Owned {
-    pub(super) fn new() -> Self {
+/// Tasks that were taken out of a queue and not run. Their links stay.
+pub(super) struct Chain {
+    first: *const Header,
+    last: *const Header,
+}
+
+impl Queue {
+    const fn new() -> Self {
         Self {
             head: null(),
             tail: null(),
-            listed: null(),
-            ended: null(),
-            alive: 0,
-            polls: 0,
-            wakes_sent: 0,
-            kicks_sent: 0,
-            running: false,
-            closing: false,
         }
     }
 
     /// # Safety
-    /// Owner thread; the caller has just set `SCHEDULED`, so the task is not in the run queue.
+    /// Owner thread; the caller has just set `SCHEDULED`, so the task is in no queue.
     #[inline(always)]
     pub(super) unsafe fn push(&mut self, task: *const Header) {
         // SAFETY: a scheduled task is kept by the runtime's reference, the tail as well.
@@ -62,31 +42,125 @@ impl Owned {
         self.tail = task;
     }
 
-    /// Takes the whole run queue: its oldest and its newest task, or nulls. The links stay.
-    #[inline(always)]
-    pub(super) fn take(&mut self) -> (*const Header, *const Header) {
-        (
-            replace(&mut self.head, null()),
-            replace(&mut self.tail, null()),
-        )
-    }
-
-    /// Puts a part of what was taken back in front.
+    /// As `push`, but in front of all others.
     ///
     /// # Safety
-    /// Owner thread; the chain from `first` to `last` was taken, and none of it was run.
-    pub(super) unsafe fn put_back(&mut self, first: *const Header, last: *const Header) {
+    /// As for `push`.
+    pub(super) unsafe fn push_front(&mut self, task: *const Header) {
+        // SAFETY: a chain of one, which the caller may push.
+        unsafe { self.put_back(Chain::of(task)) }
+    }
+
+    /// Takes all that is there.
+    #[inline(always)]
+    pub(super) fn take(&mut self) -> Chain {
+        Chain {
+            first: replace(&mut self.head, null()),
+            last: replace(&mut self.tail, null()),
+        }
+    }
+
+    /// Puts what is left of a chain back in front.
+    ///
+    /// # Safety
+    /// Owner thread; the chain was taken and has not come to its end.
+    pub(super) unsafe fn put_back(&mut self, chain: Chain) {
         // SAFETY: a scheduled task is kept by the runtime's reference.
-        unsafe { (*last).own(|own| own.next = self.head) };
-        self.head = first;
+        unsafe { (*chain.last).own(|own| own.next = self.head) };
+        self.head = chain.first;
         if self.tail.is_null() {
-            self.tail = last;
+            self.tail = chain.last;
         }
     }
 
     #[inline(always)]
-    pub(super) fn is_idle(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.head.is_null()
+    }
+}
+
+impl Chain {
+    const fn of(task: *const Header) -> Self {
+        Self {
+            first: task,
+            last: task,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_null()
+    }
+
+    #[inline(always)]
+    pub(super) fn pop(&mut self) -> Option<*const Header> {
+        let task = self.first;
+        if task.is_null() {
+            return None;
+        }
+        // SAFETY: owner thread, as who took the chain; a scheduled task is kept by the runtime's
+        // reference. Read now: when the task is run it may be scheduled anew.
+        self.first = unsafe { (*task).own(|own| own.next) };
+        Some(task)
+    }
+
+    /// Has `task` follow the last one.
+    ///
+    /// # Safety
+    /// Owner thread; the chain has not come to its end; the caller has just set `SCHEDULED`.
+    pub(super) unsafe fn append(&mut self, task: *const Header) {
+        // SAFETY: a scheduled task is kept by the runtime's reference, the last one as well.
+        unsafe {
+            (*task).own(|own| own.next = null());
+            (*self.last).own(|own| own.next = task);
+        }
+        self.last = task;
+    }
+
+    /// What is left, which leaves nothing here.
+    pub(super) fn take(&mut self) -> Chain {
+        replace(self, Self::of(null()))
+    }
+}
+
+/// What only the owner thread touches, and only briefly: no user code runs meanwhile.
+pub(super) struct Owned {
+    /// The run queue. Of the other classes it has a gate, each of which stands for a queue: see
+    /// `classes`.
+    pub(super) ready: Queue,
+    pub(super) latency: Queue,
+    pub(super) bulk: Queue,
+    /// The tasks that are not merged, newest first. A complete one stays while the owner counts
+    /// references, or teardown could not hand those to who remains.
+    listed: *const Header,
+    /// The same, once teardown has come by: they are `ENDED`.
+    ended: *const Header,
+    /// Tasks that are not complete.
+    pub(super) alive: usize,
+    /// Tasks of other cores woken from here, and those whose core had to be kicked.
+    pub(super) wakes_sent: u64,
+    pub(super) kicks_sent: u64,
+    /// A batch runs or futures are dropped by teardown, so neither may begin anew: a future would
+    /// be polled, or dropped, while it is polled.
+    pub(super) running: bool,
+    /// Teardown has begun: nothing is spawned any more.
+    pub(super) closing: bool,
+}
+
+impl Owned {
+    pub(super) fn new() -> Self {
+        Self {
+            ready: Queue::new(),
+            latency: Queue::new(),
+            bulk: Queue::new(),
+            listed: null(),
+            ended: null(),
+            alive: 0,
+            wakes_sent: 0,
+            kicks_sent: 0,
+            running: false,
+            closing: false,
+        }
     }
 
     /// # Safety

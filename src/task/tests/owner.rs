@@ -1,5 +1,6 @@
 //! What one thread sees of its tasks: order, outcomes, the main future, teardown.
 
+mod classes;
 mod joining;
 mod main_future;
 mod running;

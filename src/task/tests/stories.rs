@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Arc, EventFd, Host, Mutex, Signals, check, tell, thread};
-use crate::task::{JoinHandle, waker};
+use crate::task::{JoinHandle, Priority, waker};
 
 #[derive(Clone, Copy)]
 enum How {
@@ -100,6 +100,28 @@ fn several() {
         let threads = threads.collect();
         host.run_until(|| left.get() == 0);
         threads
+    });
+}
+
+/// As `several`, with tasks that stand behind gates while the core parks or not.
+fn classed() {
+    tell(|host| {
+        let left = Rc::new(Cell::new(2));
+        let classes = [Priority::Bulk, Priority::Latency];
+        let threads = classes.map(|class| {
+            let signals = Signals::new(1);
+            let (woken, left) = (all(&signals), Rc::clone(&left));
+            let waker = detach(host.tasks.spawn_of(class, async move {
+                woken.await;
+                left.set(left.get() - 1);
+            }));
+            thread::spawn(move || {
+                signals.raise(0);
+                waker.wake();
+            })
+        });
+        host.run_until(|| left.get() == 0);
+        threads.into()
     });
 }
 
@@ -242,6 +264,11 @@ fn a_second_wake_queues_the_task_anew() {
 #[test]
 fn two_tasks_are_woken_side_by_side() {
     check("several", Some(3), several);
+}
+
+#[test]
+fn a_task_behind_a_gate_is_woken_as_any_other() {
+    check("classed", Some(3), classed);
 }
 
 #[test]
