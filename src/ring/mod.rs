@@ -37,6 +37,7 @@ mod setup;
 pub(crate) mod sim;
 mod sqe;
 pub(crate) mod sys;
+mod thread;
 mod uring;
 
 #[cfg(test)]
@@ -61,6 +62,7 @@ pub(crate) use options::SocketOption;
 pub(crate) use pages::Pages;
 pub(crate) use probe::Features;
 pub(crate) use sqe::{RawSqe, Sqe};
+pub(crate) use thread::{Thread, block_signals};
 use uring::Uring;
 
 /// How large the queues are.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::core::{Core, Settings};
 use super::spin::{self, Spin};
+use super::stall::{self, OnStall, Stall};
 use super::{Runtime, cgroup};
 use crate::ring;
 use crate::task::blocking::Limits;
@@ -51,6 +52,8 @@ pub struct Builder {
     spin: Option<Spin>,
     spin_limit: Duration,
     teardown_limit: Duration,
+    stall_limit: Duration,
+    on_stall: Option<OnStall>,
     blocking: Limits,
     workers: ring::Workers,
     door: ring::Door,
@@ -71,6 +74,8 @@ impl Builder {
             spin: None,
             spin_limit: spin::LIMIT,
             teardown_limit: Duration::from_secs(5),
+            stall_limit: stall::LIMIT,
+            on_stall: None,
             blocking: Limits::default(),
             workers: ring::Workers::DEFAULT,
             door: ring::Door::default(),
@@ -110,6 +115,56 @@ impl Builder {
     /// memory. 5 s by default.
     pub fn teardown_limit(mut self, limit: Duration) -> Self {
         self.teardown_limit = limit;
+        self
+    }
+
+    /// How long a task may hold the core in one poll before that is reported, at least 2 ms; zero:
+    /// nobody looks. 16 ms by default.
+    ///
+    /// One thread of the process, `corering-watch`, looks at all cores every half of the shortest
+    /// limit, and not at all while they sleep. So a report may come as late as twice the limit, and
+    /// a task that holds the core for less than one and a half may go unnoticed. A core that sleeps
+    /// and one that runs many short tasks are never reported, and time in which the system had no
+    /// processor for the core's thread does not count. In a simulation nobody looks: time stands
+    /// still there while a task runs.
+    ///
+    /// By default a report is a line on stderr when the limit is reached, and one when the core has
+    /// gone on, for one stall of a core in a second at most; the next line says how many were left
+    /// out. [`Stats::stalls`](super::Stats::stalls) counts all.
+    pub fn stall_limit(mut self, limit: Duration) -> Self {
+        self.stall_limit = limit;
+        self
+    }
+
+    /// Has `report` called instead of writing to stderr: once when a task has held the core for the
+    /// limit, and once when the core has gone on. All are reported, of each core at most one in the
+    /// time of its limit.
+    ///
+    /// It is called on the thread that looks at all cores: none is looked at until it returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (tell, told) = mpsc::channel();
+    /// let runtime = corering::runtime::Builder::new()
+    ///     .on_stall(move |stall| drop(tell.send(stall.clone())))
+    ///     .build()?;
+    /// let task = runtime.block_on(async {
+    ///     corering::spawn(async { std::thread::sleep(Duration::from_millis(500)) }).await
+    /// });
+    /// task.expect("it does not panic");
+    /// let stall = told.recv().expect("the task was reported");
+    /// assert!(stall.held() >= Duration::from_millis(16));
+    /// assert_eq!(stall.location().line(), 10); // of `corering::spawn`
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_stall(mut self, report: impl Fn(&Stall) + Send + Sync + 'static) -> Self {
+        self.on_stall = Some(OnStall::new(report));
         self
     }
 
@@ -170,6 +225,8 @@ impl Builder {
             spin: self.spin.unwrap_or_else(default_spin),
             spin_limit: self.spin_limit,
             teardown_limit: self.teardown_limit,
+            stall_limit: self.stall_limit,
+            on_stall: self.on_stall.clone(),
             blocking: self.blocking.clone(),
         };
         let core = Core::new(&self.door, &config, settings, counted)?;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::builder::Counted;
 use super::leftover::Leftover;
 use super::spin::{Spin, Spinner};
+use super::stall::{self, OnStall, Watched};
 use super::stats::{Messages, Stats};
 use crate::driver::{Driver, budget, provide_buffers};
 use crate::op;
@@ -30,11 +31,15 @@ pub(super) struct Settings {
     pub(super) spin: Spin,
     pub(super) spin_limit: Duration,
     pub(super) teardown_limit: Duration,
+    pub(super) stall_limit: Duration,
+    pub(super) on_stall: Option<OnStall>,
     pub(super) blocking: Limits,
 }
 
 /// One core.
 pub(super) struct Core {
+    /// Dropped first: whoever looks at the core keeps a part of it.
+    watched: Option<Watched>,
     tasks: Tasks,
     driver: Rc<Driver>,
     timers: Rc<Timers>,
@@ -77,8 +82,14 @@ impl Core {
             inline: is_simulated,
             ..settings.blocking
         });
+        let tasks = Tasks::new(Box::new(Kick(Arc::clone(&eventfd))));
+        // Virtual time stands still while a task runs, so nobody can be held up there.
+        let is_watched = !is_simulated && !settings.stall_limit.is_zero();
+        let watched = is_watched
+            .then(|| stall::watch(tasks.watch(), settings.stall_limit, settings.on_stall));
         Ok(Rc::new(Core {
-            tasks: Tasks::new(Box::new(Kick(Arc::clone(&eventfd)))),
+            watched,
+            tasks,
             driver,
             timers,
             pool: RefCell::new(Some(pool)),
@@ -105,6 +116,7 @@ impl Core {
         let _driver = self.driver.enter_current();
         let _timers = self.timers.enter();
         let _pool = self.pool.borrow().as_ref().map(blocking::Pool::enter);
+        stall::look_again();
         self.tasks.block_on(future, budget::refill, || self.turn())
     }
 
@@ -152,8 +164,11 @@ impl Core {
             if self.driver.needs_enter() {
                 self.enter(Wait::No);
             }
-        } else if !self.spin() {
-            self.park();
+        } else {
+            if !self.spin() {
+                self.park();
+            }
+            stall::look_again();
         }
         let completions = self.driver.reap(task::wake_own);
         self.spinner.turned(completions);
@@ -282,6 +297,7 @@ impl Core {
             sqes: counts.sqes,
             cqes: counts.cqes,
             polls: self.tasks.polls(),
+            stalls: self.watched.as_ref().map_or(0, Watched::stalls),
             cancels: counts.cancels,
             enobufs: counts.enobufs,
             overflows: counts.overflows.into(),

@@ -36,6 +36,7 @@ mod core;
 mod leftover;
 mod nop;
 mod spin;
+mod stall;
 mod stats;
 #[cfg(feature = "sim")]
 mod step;
@@ -55,6 +56,7 @@ pub use self::builder::Builder;
 pub use self::leftover::Leftover;
 pub use self::nop::{Nop, nop};
 pub use self::spin::Spin;
+pub use self::stall::Stall;
 pub(crate) use self::stats::Messages;
 pub use self::stats::Stats;
 #[cfg(feature = "sim")]

@@ -18,6 +18,9 @@ pub struct Stats {
     pub cqes: u64,
     /// Polls of tasks.
     pub polls: u64,
+    /// Polls that held the core longer than the limit: see
+    /// [`Builder::stall_limit`](super::Builder::stall_limit).
+    pub stalls: u64,
     /// Cancels asked of the kernel.
     pub cancels: u64,
     /// Receives that found no buffer.
