@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use corering::runtime::stats;
 use corering::sync::Notify;
-use corering::task::{self, JoinSet, yield_now};
+use corering::task::{self, JoinSet, Priority, yield_now};
 use corering::time::{sleep, timeout};
 use corering::{Runtime, spawn};
 
@@ -159,6 +159,81 @@ fn join_all_goes_on_with_the_panic_of_a_task() {
 static USER: task::Local<RefCell<String>> = task::Local::new();
 static NUMBER: task::Local<u32> = task::Local::new();
 static OTHER: task::Local<u32> = task::Local::new();
+
+/// Says when it is dropped, which takes a turn of the core.
+struct Ends(Rc<Cell<u32>>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+/// Never ends by itself.
+async fn endless(ends: Ends) -> Result<u32, &'static str> {
+    let _ends = ends;
+    pending().await
+}
+
+#[test]
+fn the_first_error_ends_the_other_tasks_and_waits_for_them() {
+    run(async {
+        let ended = Rc::new(Cell::new(0));
+        let mut set = JoinSet::new();
+        for _ in 0..100 {
+            set.spawn(endless(Ends(Rc::clone(&ended))));
+        }
+        set.spawn(async { Ok(1) });
+        set.spawn(async {
+            sleep(MS).await;
+            Err("out of luck")
+        });
+        assert_eq!(set.try_join_all().await, Err("out of luck"));
+        assert_eq!(ended.get(), 100);
+
+        let mut set = JoinSet::new();
+        for number in 0..3 {
+            set.spawn(async move { Ok::<_, ()>(number) });
+        }
+        assert_eq!(set.try_join_all().await, Ok(vec![0, 1, 2]));
+    });
+}
+
+#[test]
+fn a_panic_ends_the_other_tasks_before_it_goes_on() {
+    let ended = Rc::new(Cell::new(0));
+    for joins_all in [true, false] {
+        ended.set(0);
+        let joined = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            run(async {
+                let mut set = JoinSet::new();
+                set.spawn(endless(Ends(Rc::clone(&ended))));
+                set.spawn(async { panic!("as it is meant to") });
+                if joins_all {
+                    drop(set.join_all().await);
+                } else {
+                    drop(set.try_join_all().await);
+                }
+            });
+        }));
+        let payload = joined.unwrap_err();
+        assert_eq!(*payload.downcast::<&str>().unwrap(), "as it is meant to");
+        assert_eq!(ended.get(), 1);
+    }
+}
+
+#[test]
+fn the_tasks_of_a_set_have_names_and_classes_too() {
+    run(async {
+        let mut set = JoinSet::new();
+        let named = task::Builder::new().priority(Priority::Latency);
+        set.spawn(async { "normal".to_string() });
+        set.spawn_with(named.name("sensor"), async {
+            task::current_name().unwrap().as_str().to_string()
+        });
+        assert_eq!(set.join_all().await, ["sensor", "normal"]);
+    });
+}
 
 #[test]
 fn each_task_has_its_own_value_across_awaits() {

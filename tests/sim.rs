@@ -458,3 +458,38 @@ fn a_simulated_stream_without_linger_is_reset_when_it_is_dropped() {
     check.run(test(true)).unwrap();
     check.run(test(false)).unwrap();
 }
+
+#[test]
+fn classes_have_their_shares_in_a_simulation() {
+    use corering::task::{Builder, Priority, yield_now};
+
+    /// Polls of a crowd that is always ready.
+    fn crowd(class: Priority, count: usize) -> Rc<RefCell<u64>> {
+        let polls = Rc::new(RefCell::new(0));
+        for _ in 0..count {
+            let polls = Rc::clone(&polls);
+            drop(Builder::new().priority(class).spawn(async move {
+                for _ in 0..100 {
+                    *polls.borrow_mut() += 1;
+                    yield_now().await;
+                }
+            }));
+        }
+        polls
+    }
+
+    let test = |sim: Sim| async move {
+        let bulk = crowd(Priority::Bulk, 100);
+        let normal = crowd(Priority::Normal, 7);
+        while *normal.borrow() < 350 {
+            yield_now().await;
+        }
+        let (normal, bulk) = (*normal.borrow(), *bulk.borrow());
+        // Eight others a turn, with this task.
+        assert!((90..=110).contains(&bulk), "{bulk} beside {normal}");
+        sim.note(format!("{bulk} beside {normal}"));
+        // Time goes on for who waits, and the rest of the crowd has its turns.
+        sleep(Duration::from_millis(1)).await;
+    };
+    Check::new().seeds(20).run(test).unwrap();
+}

@@ -16,9 +16,15 @@ use std::{
 use pin_project_lite::pin_project;
 use slab::Slab;
 
-use super::{error::JoinError, join::JoinHandle, spawn};
+use super::{builder::Builder, error::JoinError, join::JoinHandle};
 
 /// Tasks that belong together: they are joined as they end, and aborted when the set is dropped.
+///
+/// That is what is called a task group, a nursery or a scope elsewhere: no task outlives who holds
+/// the set, and [`join_all`](Self::join_all) waits for all of them. With
+/// [`try_join_all`](Self::try_join_all) the first that fails, or panics, ends the others. Tasks
+/// cannot borrow from the function around them, though: a future may be forgotten, and then its
+/// borrows would end before they do. Hand them an [`Rc`].
 ///
 /// # Cancellation
 ///
@@ -67,13 +73,26 @@ impl<T: 'static> JoinSet<T> {
         }
     }
 
-    /// Starts a task of the set, as [`spawn`] does.
+    /// Starts a task of the set, as [`spawn`](super::spawn) does.
     ///
     /// # Panics
     ///
     /// Outside of a runtime.
     #[track_caller]
     pub fn spawn<F: Future<Output = T> + 'static>(&mut self, future: F) {
+        self.spawn_with(Builder::new(), future);
+    }
+
+    /// The same, for a task with a name or of a class.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
+    #[track_caller]
+    pub fn spawn_with<F>(&mut self, builder: Builder, future: F)
+    where
+        F: Future<Output = T> + 'static,
+    {
         let member = Member {
             future,
             end: End {
@@ -81,7 +100,7 @@ impl<T: 'static> JoinSet<T> {
                 ended: Rc::clone(&self.ended),
             },
         };
-        self.handles.insert(spawn(member));
+        self.handles.insert(builder.spawn(member));
     }
 
     /// Waits for the next task to end, and gives its outcome; `None` if the set is empty.
@@ -137,7 +156,8 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// # Panics
     ///
-    /// If a task panicked, with its panic, or was aborted.
+    /// If a task panicked, with its panic, or was aborted. The others are aborted and have ended by
+    /// then.
     ///
     /// # Cancellation
     ///
@@ -145,7 +165,13 @@ impl<T: 'static> JoinSet<T> {
     pub async fn join_all(mut self) -> Vec<T> {
         let mut outputs = Vec::with_capacity(self.len());
         while let Some(outcome) = self.join_next().await {
-            outputs.push(outcome.unwrap_or_else(|error| resume(error)));
+            match outcome {
+                Ok(output) => outputs.push(output),
+                Err(error) => {
+                    self.shutdown().await;
+                    resume(error)
+                }
+            }
         }
         outputs
     }
@@ -158,6 +184,55 @@ impl<T: 'static> JoinSet<T> {
     pub async fn shutdown(&mut self) {
         self.abort_all();
         while self.join_next().await.is_some() {}
+    }
+}
+
+impl<T: 'static, E: 'static> JoinSet<Result<T, E>> {
+    /// Waits for all tasks, and gives their outputs in the order in which they ended.
+    ///
+    /// # Errors
+    ///
+    /// The first error of a task. The others are aborted and have ended by then, their destructors
+    /// too.
+    ///
+    /// # Panics
+    ///
+    /// If a task panicked, with its panic, or was aborted; the others as with an error.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped, it aborts the tasks that have not ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering::task::JoinSet;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// corering::Runtime::new()?.block_on(async {
+    ///     let mut parts = JoinSet::new();
+    ///     parts.spawn(std::future::pending());
+    ///     parts.spawn(async { Err::<u32, _>("no such part") });
+    ///     assert_eq!(parts.try_join_all().await, Err("no such part"));
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn try_join_all(mut self) -> Result<Vec<T>, E> {
+        let mut outputs = Vec::with_capacity(self.len());
+        while let Some(outcome) = self.join_next().await {
+            let error = match outcome {
+                Ok(Ok(output)) => {
+                    outputs.push(output);
+                    continue;
+                }
+                Ok(Err(error)) => Ok(error),
+                Err(error) => Err(error),
+            };
+            self.shutdown().await;
+            return Err(error.unwrap_or_else(|error| resume(error)));
+        }
+        Ok(outputs)
     }
 }
 
