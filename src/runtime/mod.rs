@@ -29,6 +29,12 @@
 //! })
 //! # }
 //! ```
+//!
+//! # A task that holds the core
+//!
+//! While a task is polled nothing else runs on its core. One that goes on for more than 16 ms is
+//! reported on stderr, with where it was spawned, while it goes on; [`Builder::stall_limit`] and
+//! [`Builder::on_stall`] change that, and [`Stats::stalls`] counts.
 
 mod builder;
 mod cgroup;

@@ -6,16 +6,20 @@
 //!
 //! * Tasks run in the order in which they were woken. A core runs those that are ready, then looks
 //!   for completions, then runs those that are ready by then. [`yield_now`] goes to the back.
+//! * A task of the class [`Latency`](Priority::Latency) runs before all others of its turn, and of
+//!   the class [`Bulk`](Priority::Bulk) run a few after them: at least one in eight. See
+//!   [`Priority`]. Tasks that were not given a class pay nothing for it.
 //! * A panic ends the task and nothing else: its [`JoinHandle`] yields it. Only a panic of the main
 //!   future goes on, in the caller of `block_on`.
 //! * Dropping the runtime drops the futures of all its tasks. What their destructors spawn then is
 //!   dropped at once.
 //!
-//! * Tasks that belong together are spawned in a [`JoinSet`], what a task and all that it calls are
-//!   to know is a [`Local`], and [`Builder`] gives a task a name.
+//! * Tasks that belong together are spawned in a [`JoinSet`], which ends them when it is dropped;
+//!   what a task and all that it calls are to know is a [`Local`], and [`Builder`] gives a task a
+//!   name or a class.
 //! * A wait that blocks the thread keeps every task of the core waiting, also the one that it is
 //!   for. `block_on` within a task is a panic that says what to do; a blocking wait of another
-//!   library cannot be noticed. The channels of [`sync`](../sync/index.html) wait without blocking.
+//!   library is reported when it takes long ([`Stall`](crate::runtime::Stall)). The channels of [`sync`](../sync/index.html) wait without blocking.
 //!
 //! There is no limit on tasks: each is one allocation of 88 bytes and its future, or its
 //! output if that is larger. A wake allocates nothing, neither here nor from another thread.

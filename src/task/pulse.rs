@@ -145,6 +145,11 @@ impl Pulse {
 }
 
 impl Sample {
+    #[cfg(test)]
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     pub(crate) fn is_same(&self, other: &Sample) -> bool {
         self.number == other.number
             && ptr::eq(self.location, other.location)

@@ -3,6 +3,7 @@
 mod classes;
 mod joining;
 mod main_future;
+mod pulse;
 mod running;
 mod teardown;
 
