@@ -19,7 +19,8 @@
 //!   name or a class.
 //! * A wait that blocks the thread keeps every task of the core waiting, also the one that it is
 //!   for. `block_on` within a task is a panic that says what to do; a blocking wait of another
-//!   library is reported when it takes long ([`Stall`](crate::runtime::Stall)). The channels of [`sync`](../sync/index.html) wait without blocking.
+//!   library is reported when it takes long ([`Stall`](crate::runtime::Stall)). The channels of
+//!   [`sync`](../sync/index.html) wait without blocking.
 //!
 //! There is no limit on tasks: each is one allocation of 88 bytes and its future, or its
 //! output if that is larger. A wake allocates nothing, neither here nor from another thread.

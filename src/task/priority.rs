@@ -10,15 +10,15 @@ use super::state::{BULK, LATENCY};
 ///
 /// 1. all tasks of the class `Latency` that are ready,
 /// 2. all of the class `Normal`,
-/// 3. of the class `Bulk` one for each seven others that ran, at least one; if no other ran, eight.
+/// 3. of the class `Bulk` one for each seven others that ran, at least one; eight if no other ran.
 ///
-/// Within a class it is first come, first served. So nobody starves: `Normal` tasks run as often as
-/// without classes, and of the polls of a turn at least one in eight is a `Bulk` task's, if one is
-/// ready. And nobody waits for a thousand `Bulk` tasks: between eight of them, at most, a core looks
-/// for completions and timers, and runs whom they concern.
+/// Then it looks for completions and timers, and whom they concern runs in the next turn. Within a
+/// class it is first come, first served. So nobody starves: `Normal` tasks run as often as without
+/// classes, and of the polls of a turn at least one in eight is a `Bulk` task's, if one is ready.
+/// And nobody waits for a thousand `Bulk` tasks, but for eight of them or an eighth of the turn.
 ///
 /// A class says who goes first, not how long a task may take: none is interrupted. What computes
-/// for long has to [yield](super::yield_now) in either class.
+/// for long has to [yield](super::yield_now) in every class.
 ///
 /// It is the task's own, from the first poll to the last, whoever wakes it. It is not handed down:
 /// a task that a `Bulk` task spawns is `Normal` unless it is spawned otherwise. Neither does a

@@ -7,8 +7,8 @@
 //! ended meanwhile. Hence classes cost nothing where they are not used.
 //!
 //! * The gate of `Latency` is put in front. A batch that passes it runs all that is behind it.
-//! * The gate of `Bulk` is put at the end. A batch that passes it runs a few, and puts it at the end
-//!   of the next batch if more are left.
+//! * The gate of `Bulk` is put at the end. A batch that passes it runs a few, and puts it into the
+//!   next batch if more are left.
 //!
 //! A gate is `SCHEDULED` while it is in the run queue, or in the chain that a batch has taken. A
 //! queue in which something is has its gate there, except while a batch passes it.
@@ -73,10 +73,11 @@ impl Core {
         }
     }
 
-    /// Does what is to be done with a task that is not to be polled, or with what a gate stands for.
+    /// Does what is to be done with a task that is not to be polled, or with what a gate stands
+    /// for.
     ///
-    /// `rest` is the rest of the batch, by value so that the loop over it keeps it in registers, and
-    /// `before` the number of the last poll before the batch.
+    /// `rest` is the rest of the batch, by value so that the loop over it keeps it in registers,
+    /// and `before` the number of the last poll before the batch.
     ///
     /// # Safety
     /// Owner thread, and `running`; what was taken is complete, aborted or a gate.
