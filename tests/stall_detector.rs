@@ -154,22 +154,27 @@ fn a_computation_is_told_from_a_call_that_blocks() {
 #[test]
 fn each_way_to_spawn_says_where_it_was_called() {
     let (runtime, told) = watched(LIMIT);
+    const FUTURE: &str = "stall_detector::each_way_to_spawn_says_where_it_was_called::{{closure}}";
     runtime.block_on(async { block() });
     let at = line_before();
-    assert_eq!(line_of(&both(&told)), at, "the main future");
+    let main = both(&told);
+    assert_eq!(line_of(&main), at, "the main future");
+    assert_eq!(main.future(), FUTURE);
     let lines = runtime.block_on(async {
         let mut set = JoinSet::new();
         set.spawn(async { block() });
         let in_set = line_before();
         set.join_next().await;
         let builder = task::Builder::new().priority(Priority::Latency);
-        let task = builder.spawn(async { block() });
+        let task = builder.name("built").spawn(async { block() });
         let built = line_before();
         task.await.expect("it does not panic");
         [in_set, built]
     });
     for line in lines {
-        assert_eq!(line_of(&both(&told)), line);
+        let stall = both(&told);
+        assert_eq!(line_of(&stall), line);
+        assert_eq!(stall.future(), format!("{FUTURE}::{{{{closure}}}}"));
     }
 }
 

@@ -28,6 +28,12 @@ use super::{builder::Name, cell::VTable};
 const POLL: u64 = 1;
 const DROP: u64 = 1 << 52;
 
+const WRAPPERS: [&str; 3] = [
+    "core::pin::Pin<&mut ",
+    "corering::task::builder::Named<",
+    "corering::task::join_set::Member<",
+];
+
 /// Written by the core, read by whoever watches it, which is too seldom to be in each other's way.
 #[derive(Debug)]
 pub(crate) struct Pulse {
@@ -160,8 +166,15 @@ impl Sample {
         self.location
     }
 
-    /// What the task's future is called.
+    /// What the task's future is called, without what the task, a set or `block_on` puts around it.
     pub(crate) fn future(&self) -> &'static str {
-        (self.vtable.name)()
+        let mut name = (self.vtable.name)();
+        while let Some(inner) = WRAPPERS
+            .iter()
+            .find_map(|wrapper| name.strip_prefix(wrapper))
+        {
+            name = inner.strip_suffix('>').unwrap_or(inner);
+        }
+        name
     }
 }

@@ -73,7 +73,8 @@ impl Stall {
         self.is_over
     }
 
-    /// Whether the thread was asleep in a system call when the limit was reached, and not computing.
+    /// Whether the thread was asleep in a system call when the limit was reached, and did not
+    /// compute.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.is_blocked

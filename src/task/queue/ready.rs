@@ -1,5 +1,5 @@
-//! The owner's half of a core: the run queues and the lists of its tasks. All of it is intrusive, so
-//! that neither a wake nor a spawn allocates here.
+//! The owner's half of a core: the run queues and the lists of its tasks. All of it is intrusive,
+//! so that neither a wake nor a spawn allocates here.
 #![allow(unsafe_code)]
 
 use std::{mem::replace, ptr::null};

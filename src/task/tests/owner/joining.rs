@@ -337,4 +337,9 @@ fn a_task_of_a_small_future_takes_little_memory() {
     // Header and the error in place of an output: what every idle connection pays.
     let done = Rc::new(Cell::new(false));
     assert!(crate::task::cell::size_of_task(&async move { done.set(true) }) <= 128);
+    // As the documentation has it.
+    let large = [0_u64; 100];
+    let future = async move { assert_eq!(large[0], 0) };
+    let size = size_of_val(&future).next_multiple_of(8);
+    assert_eq!(crate::task::cell::size_of_task(&future), 88 + size);
 }
