@@ -7,7 +7,8 @@
 //!
 //! The announcement of a doze and a core that begins to run may cross without a fence. So it is
 //! announced one look ahead: by the next, what the cores have written since is visible, or they
-//! have read the announcement. A core that slipped through nevertheless is noticed when the doze is over.
+//! have read the announcement. A core that slipped through nevertheless is noticed when the doze is
+//! over.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
