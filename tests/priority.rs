@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use corering::runtime::nop;
+use corering::runtime::{nop, stats};
 use corering::spawn;
 use corering::task::{Builder, JoinHandle, Priority, yield_now};
 use corering::time::{Instant, sleep};
@@ -41,6 +41,16 @@ async fn worst_wait(polls: Rc<Cell<u64>>) -> u64 {
     worst
 }
 
+/// Polls of the crowd in a turn while nobody else has anything to do.
+async fn polls_a_turn(polls: Rc<Cell<u64>>) -> u64 {
+    let turns = || stats().expect("inside a runtime").turns;
+    let before = (polls.get(), turns());
+    sleep(Duration::from_millis(5)).await;
+    let turns = turns() - before.1;
+    assert!(turns > 1, "{turns}");
+    (polls.get() - before.0).div_ceil(turns)
+}
+
 fn latency<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
     Builder::new().priority(Priority::Latency).spawn(future)
 }
@@ -51,6 +61,8 @@ fn who_waits_for_the_kernel_waits_for_eight_of_a_thousand_bulk_tasks() {
         let polls = crowd(Priority::Bulk, CROWD);
         let alone = latency(worst_wait(Rc::clone(&polls))).await.unwrap();
         assert!((1..=8).contains(&alone), "{alone}");
+        let turn = latency(polls_a_turn(Rc::clone(&polls))).await.unwrap();
+        assert!((4..=8).contains(&turn), "{turn}");
         // The same as a task without a class.
         let usual = spawn(worst_wait(Rc::clone(&polls))).await.unwrap();
         assert!((1..=8).contains(&usual), "{usual}");

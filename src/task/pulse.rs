@@ -121,9 +121,10 @@ impl Pulse {
 
     /// The poll that the core is in; `None` if it is in none, or begins one just now.
     ///
-    /// One sample alone may have the number of one poll with the task of the next. Of two that are
-    /// [the same](Sample::is_same) and apart by more than the moment in which a core begins a poll,
-    /// both are of that poll.
+    /// One sample alone may have the number of one poll with the task of the next, if the core is
+    /// just about to begin that. Two that are [the same](Sample::is_same) are of one poll if the
+    /// core's thread has done more between them than to begin one: if it was kept from the
+    /// processor just there, it has not.
     pub(crate) fn sample(&self) -> Option<Sample> {
         let number = self.number.load(Acquire);
         let location = self.location.load(Relaxed);
