@@ -36,18 +36,13 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// # async fn serve(stream: corering::net::TcpStream) {}
 /// fn main() -> std::io::Result<()> {
 ///     corering::Cores::all()?.run(|core| async move {
-///         let socket = TcpSocket::new_v4()?;
-///         socket.set_reuseport(true)?;
-///         socket.bind("127.0.0.1:7000".parse().unwrap())?;
-///         let listener = socket.listen(1024)?;
-///         let stopping = core.stopping();
-///         let accepting = corering::spawn(async move {
-///             while let Ok((stream, _)) = listener.accept().await {
-///                 corering::spawn(serve(stream));
-///             }
-///         });
-///         stopping.await; // Ctrl-C, or SIGTERM
-///         accepting.abort();
+///         let address = "127.0.0.1:7000".parse().expect("an address");
+///         let listener = TcpSocket::new_v4()?.reuse_port()?.bind(address)?.listen(1024)?;
+///         // Until Ctrl-C, or SIGTERM.
+///         while let Some((stream, _)) = listener.accept_until(core.stopping()).await? {
+///             corering::spawn(serve(stream));
+///         }
+///         drop(listener);
 ///         core.drain(Duration::from_secs(10)).await
 ///     })
 /// }
