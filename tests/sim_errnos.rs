@@ -1,84 +1,150 @@
-//! Every errno that an operation can fail with, forced on it: programs are told of it, and nothing
-//! is lost, torn or left over.
+//! Every errno that an operation can fail with, forced on it one by one: its caller is told of it,
+//! or it is recovered from as the documentation says, and nothing is lost, torn or left over.
 
+#[path = "sim_errnos/probes.rs"]
+mod probes;
 #[path = "../examples/simulate/workload/mod.rs"]
 mod workload;
 
-use corering::sim::{Check, Fault, Faults};
+use std::cell::Cell;
+use std::rc::Rc;
+
+use corering::sim::{Check, Errnos, Fault, Faults, On};
 
 /// Which of the operations of its kind fails in a run.
-const NTH: [u64; 4] = [0, 1, 2, 5];
-const SEEDS: u64 = 24;
+const NTH: [u64; 3] = [0, 1, 4];
+/// Random programs for each of them.
+const SEEDS: u64 = 8;
 
 /// The workload in which an operation is common.
-fn workload_of(operation: &str) -> &'static str {
-    match operation {
-        "ACCEPT" | "CONNECT" | "RECV" | "SEND" | "SENDMSG" | "SEND_ZC" => "streams",
-        "POLL_ADD" => "tasks",
-        "RECVMSG" => "datagrams",
+fn workload_of(operation: &str, on: On) -> &'static str {
+    match on {
+        _ if operation == "ASYNC_CANCEL" => "streams",
+        On::Tcp => "streams",
+        On::Udp => "datagrams",
+        On::Unix | On::UnixMessages => "unix",
+        On::Event | On::Ring => "tasks",
         _ => "files",
     }
 }
 
-/// What operations on Unix sockets fail with: fewer things than those on TCP.
-const OF_UNIX: [(&str, &[i32]); 6] = [
-    (
-        "ACCEPT",
-        &[libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EPERM],
-    ),
-    ("CONNECT", &[libc::ECONNREFUSED, libc::EACCES, libc::ENOMEM]),
-    ("RECV", &[libc::ENOMEM]),
-    ("RECVMSG", &[libc::ENOMEM]),
-    ("SEND", &[libc::ENOBUFS, libc::ENOMEM]),
-    ("SENDMSG", &[libc::ENOBUFS, libc::ENOMEM]),
-];
+/// What is tried again, or done otherwise, without a word to anybody.
+fn is_recovered_from(operation: &str, on: On, errno: &str) -> bool {
+    match (operation, on) {
+        ("ASYNC_CANCEL", _) | ("READ", On::Event) => true,
+        // Nobody has asked for that.
+        _ if errno == "ECANCELED" => true,
+        // Of one connection, or for want of a descriptor: `accept` goes on.
+        ("ACCEPT", _) => matches!(
+            errno,
+            "ECONNABORTED"
+                | "ECONNRESET"
+                | "EPROTO"
+                | "ENETDOWN"
+                | "ENOPROTOOPT"
+                | "EHOSTDOWN"
+                | "ENONET"
+                | "EHOSTUNREACH"
+                | "EOPNOTSUPP"
+                | "ENETUNREACH"
+                | "EPERM"
+                | "EMFILE"
+                | "ENFILE"
+                | "ENOBUFS"
+                | "ENOMEM"
+        ),
+        // The plain call says what is wrong, if anything is.
+        ("FTRUNCATE", _) => errno == "EINVAL",
+        // The other queue was full for a while.
+        ("SEND" | "SENDMSG", On::UnixMessages) => errno == "EAGAIN",
+        _ => false,
+    }
+}
 
-/// How often `errno` was forced on the `nth` operation `op`, in a few runs.
-fn force(workload: &str, name: &str, op: u8, nth: u64, errno: i32) -> u64 {
+/// How often something was forced.
+fn forced(coverage: &corering::sim::Coverage) -> u64 {
+    // A cancel that is refused, or an operation that nobody has run, is told to no program.
+    let kinds = [Fault::Error, Fault::CancelMissed, Fault::GivenUp];
+    kinds.map(|kind| coverage.count_of(kind)).iter().sum()
+}
+
+#[test]
+fn every_errno_is_told_to_the_caller_or_recovered_from() {
+    for row in Errnos::all() {
+        let (operation, on) = (row.operation, row.on);
+        for (name, errno) in row.errnos {
+            let told = Rc::new(Cell::new(None));
+            let seen = Rc::clone(&told);
+            let report = Check::new()
+                .seeds(1)
+                .faults(Faults::none())
+                .force(row.opcode, on, 0, errno)
+                .run(|sim| {
+                    let seen = Rc::clone(&seen);
+                    async move {
+                        let result = probes::probe(&sim, operation, on).await;
+                        seen.set(Some(result.map_err(|error| error.raw_os_error())));
+                    }
+                });
+            let report = report.unwrap_or_else(|e| panic!("{operation} {on:?} {name}: {e}"));
+            assert_eq!(forced(report.coverage()), 1, "{operation} {on:?} {name}");
+            let expected = match is_recovered_from(operation, on, name) {
+                true => Ok(()),
+                false => Err(Some(errno)),
+            };
+            assert_eq!(told.get(), Some(expected), "{operation} {on:?} {name}");
+        }
+    }
+}
+
+/// How often `errno` was forced on the `nth` operation `op`, in a few random programs.
+fn force(row: &Errnos, name: &str, nth: u64, errno: i32) -> u64 {
+    let workload = workload_of(row.operation, row.on);
     let report = Check::new()
         .seeds(SEEDS)
         .faults(Faults::none())
-        .force(op, nth, errno)
+        .force(row.opcode, row.on, nth, errno)
         .run(|sim| workload::run(sim, Some(workload.to_owned())));
     match report {
-        Ok(report) => report.coverage().count_of(Fault::Error),
-        Err(failure) => panic!("{name} number {nth} fails with errno {errno}: {failure}"),
+        Ok(report) => forced(report.coverage()),
+        Err(failure) => panic!(
+            "{} on {:?}, number {nth}, fails with {name}: {failure}",
+            row.operation, row.on
+        ),
     }
 }
-
-/// Not reached by any program: messages go from ring to ring.
-const UNREACHED: [&str; 1] = ["MSG_RING"];
 
 #[test]
 fn every_errno_of_every_operation_is_survived() {
-    let mut table = String::new();
-    for (name, op, errnos) in Fault::errors() {
-        if UNREACHED.contains(&name) {
-            continue;
+    let (mut cells, mut none) = (0, Vec::new());
+    for row in Errnos::all() {
+        println!("{} on {:?}", row.operation, row.on);
+        for &(name, errno) in &row.errnos {
+            let counts = NTH.map(|nth| force(&row, name, nth, errno));
+            let end = match is_recovered_from(row.operation, row.on, name) {
+                true => "recovered from",
+                false => "told",
+            };
+            println!("  {name:<16} forced {counts:>2?} times, {end}");
+            cells += 1;
+            if counts.iter().sum::<u64>() == 0 {
+                none.push(format!("{} {:?} {name}", row.operation, row.on));
+            }
         }
-        for &errno in errnos {
-            let counts = NTH.map(|nth| force(workload_of(name), name, op, nth, errno));
-            table += &format!("{name:<10} errno {errno:>3}: forced {counts:?} times\n");
-            // Not every run has three of each, but one is nearly everywhere.
-            assert!(counts[0] >= SEEDS / 2, "{table}{name} is rare");
-            assert!(counts[1] > 0 && counts[2] > 0, "{table}{name} is rare");
-        }
+        println!("  left out: {}", row.left_out);
     }
-    eprint!("{table}");
+    println!(
+        "{cells} errnos, each forced in {} programs",
+        SEEDS * NTH.len() as u64
+    );
+    assert!(none.is_empty(), "never forced: {none:?}");
 }
 
 #[test]
-fn every_errno_of_a_unix_socket_is_survived() {
-    for (name, errnos) in OF_UNIX {
-        let (_, op, _) = Fault::errors()
-            .find(|(known, ..)| *known == name)
-            .expect("an operation");
-        for &errno in errnos {
-            let counts = NTH.map(|nth| force("unix", name, op, nth, errno));
-            eprintln!("{name:<10} errno {errno:>3}: forced {counts:?} times");
-            // Few connect more than a handful of times.
-            assert!(counts[0] >= SEEDS / 3, "{name} is rare: {counts:?}");
-            assert!(counts[1] > 0, "{name} is rare: {counts:?}");
-        }
+fn every_operation_has_a_row() {
+    let coverage = corering::sim::Coverage::default();
+    let known: Vec<_> = Errnos::all().map(|row| row.operation).collect();
+    for operation in coverage.unused() {
+        assert!(known.contains(&operation), "{operation} has no errnos");
     }
 }

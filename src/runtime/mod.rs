@@ -66,7 +66,7 @@ pub use self::stall::Stall;
 pub(crate) use self::stats::Messages;
 pub use self::stats::Stats;
 #[cfg(feature = "sim")]
-pub(crate) use self::step::Next;
+pub(crate) use self::step::{Next, tell};
 pub use crate::ring::{Cause, Unavailable};
 
 /// One core's runtime: it runs futures on the thread that built it.

@@ -1,10 +1,14 @@
 //! Turning a simulated core by hand: whoever steps it decides what runs next, and lets time go on.
 
 use std::future::Future;
+use std::io;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use super::core::Core;
 use super::{CURRENT, Entered, Runtime};
+use crate::driver::{Driver, Op};
+use crate::op;
 use crate::task::{self, JoinHandle};
 
 /// When a core is to be stepped next.
@@ -35,10 +39,21 @@ impl Runtime {
         self.next_step() == Next::Now
     }
 
+    /// The number of its ring, for [`tell`].
+    pub(crate) fn ring_number(&self) -> io::Result<RawFd> {
+        self.core.driver().with_ring(|ring| Ok(ring.raw_fd()))
+    }
+
     /// When there is something to do.
     pub(crate) fn next_step(&self) -> Next {
         self.core.next_step()
     }
+}
+
+/// Has the current core put an empty message on another ring.
+pub(crate) async fn tell(ring: RawFd) -> io::Result<()> {
+    let driver = Driver::current()?;
+    op::MsgRing { target: ring }.submit(&driver).await
 }
 
 impl Core {

@@ -14,6 +14,7 @@ use super::quiet;
 use super::run::{self, Ended};
 use crate::ring::sim::Setup;
 use crate::ring::sim::adversary::{Choice, Forced};
+use crate::ring::sim::errnos::{On, is_possible};
 use crate::ring::sim::faults::{Coverage, Faults};
 
 /// The seed to run alone, with its trace.
@@ -166,9 +167,16 @@ impl Check {
         self
     }
 
-    /// Fails the `nth` operation (from 0) with opcode `op` with `errno` in each run.
-    pub fn force(mut self, op: u8, nth: u64, errno: i32) -> Check {
-        self.forced = Some(Forced { op, nth, errno });
+    /// Fails the `nth` operation (from 0) with opcode `op` on such an object with `errno`, in each
+    /// run. [`Errnos`](crate::sim::Errnos) says which there are.
+    ///
+    /// # Panics
+    ///
+    /// If the operation cannot fail with that.
+    pub fn force(mut self, op: u8, on: On, nth: u64, errno: i32) -> Check {
+        let possible = is_possible(op, on, errno);
+        assert!(possible, "opcode {op} on {on:?} never fails with {errno}");
+        self.forced = Some(Forced { op, on, nth, errno });
         self
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use super::run::{Program, Shared};
 use crate::cores::{self, Simulated};
 use crate::ring::sim::faults::Fault;
 use crate::ring::sim::kernel::HostId;
+use crate::runtime::tell;
 
 /// The host of the test, which is made first.
 const TEST: HostId = 0;
@@ -270,6 +272,36 @@ impl Host {
     /// Starts its program again.
     pub fn restart(&self) {
         self.shared.restart(self.id);
+    }
+
+    /// Puts an empty message on the ring of one of its cores, from the core that calls this: what
+    /// `IORING_OP_MSG_RING` does. It ends the wait of that core, and means nothing else to it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`: no program runs on a core with this number. `EBADF`: the caller runs on another
+    /// host.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future may have sent the message or not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// corering::sim::check(|sim| async move {
+    ///     let host = sim.host("service");
+    ///     let other = host.clone();
+    ///     host.run_on_cores(2, move |core| {
+    ///         let host = other.clone();
+    ///         async move { host.message(1 - core).await.unwrap() }
+    ///     });
+    ///     corering::time::sleep(std::time::Duration::from_millis(1)).await;
+    /// });
+    /// ```
+    pub async fn message(&self, core: usize) -> io::Result<()> {
+        let ring = self.shared.ring_of(self.id, core)?;
+        tell(ring).await
     }
 
     /// How many descriptors its programs have open. A runtime by itself has two.

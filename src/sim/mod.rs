@@ -39,4 +39,7 @@ pub use self::{
     failure::Failure,
     host::{Host, Sim},
 };
-pub use crate::ring::sim::faults::{Coverage, Fault, Faults};
+pub use crate::ring::sim::{
+    errnos::{Errnos, On},
+    faults::{Coverage, Fault, Faults},
+};

@@ -4,6 +4,8 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
+use std::io;
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -146,6 +148,16 @@ impl Shared {
 
     pub(super) fn restart(&self, host: HostId) {
         self.orders.borrow_mut().push_back(Order::Start(host));
+    }
+
+    /// The number of the ring of a host's core.
+    pub(super) fn ring_of(&self, host: HostId, core: usize) -> io::Result<RawFd> {
+        let hosts = self.hosts.borrow();
+        let core = hosts[host].cores.get(core);
+        let core = core.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, "no program runs on such a core")
+        })?;
+        core.runtime.ring_number()
     }
 
     /// As it will be when the orders are obeyed: whoever has just pulled a plug may ask.

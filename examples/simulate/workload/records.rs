@@ -5,7 +5,8 @@ use std::convert::identity;
 use std::io;
 use std::rc::Rc;
 
-use corering::net::{UnixDatagram, UnixSeqpacket};
+use corering::fs;
+use corering::net::{Control, UnixDatagram, UnixSeqpacket, UnixSeqpacketListener};
 use corering::task::yield_now;
 use futures_util::join;
 
@@ -31,8 +32,16 @@ pub(crate) async fn exchange(scene: Rc<Scene>, id: u64, mut random: Random, conn
     };
     let (sending, receiving) = (random.fork(), random.fork());
     let received = if connected {
-        let Ok((a, b)) = UnixSeqpacket::pair() else {
-            return scene.violation("no pair of records");
+        let pair = match random.one_in(3) {
+            true => met(id).await,
+            false => UnixSeqpacket::pair(),
+        };
+        let (a, b) = match pair {
+            Ok(pair) => pair,
+            Err(error) => {
+                scene.failed("pair", &error, false, None);
+                return;
+            }
         };
         join!(sides.send_records(a, sending), sides.records(b, receiving)).1
     } else {
@@ -54,6 +63,16 @@ pub(crate) async fn exchange(scene: Rc<Scene>, id: u64, mut random: Random, conn
     if !fine {
         scene.violation(format!("messages {received:?} came of {sent:?}"));
     }
+}
+
+/// Two sockets of records that have met at a listener.
+async fn met(id: u64) -> io::Result<(UnixSeqpacket, UnixSeqpacket)> {
+    let path = format!("/{id:x}");
+    let listener = UnixSeqpacketListener::bind(&path)?;
+    let near = UnixSeqpacket::connect(&path).await?;
+    let (far, _) = listener.accept().await?;
+    fs::remove_file(path).await?;
+    Ok((near, far))
 }
 
 struct Sides<'a> {
@@ -90,7 +109,13 @@ impl Sides<'_> {
         for number in 0..random.below(MESSAGES) {
             let fate = Fate::random(&mut random, self.scene.style.ends);
             let message = self.message(number, &mut random);
-            let fated = fate.of(socket.send(message), identity).await;
+            let fated = match random.one_in(4) {
+                true => {
+                    let sending = socket.send_msg(message, Control::new());
+                    fate.of(sending, identity).await
+                }
+                false => fate.of(socket.send(message), identity).await,
+            };
             let dropped = matches!(fated, Fated::Dropped);
             if !self.entered(number, fate, fated) {
                 break;
@@ -112,7 +137,13 @@ impl Sides<'_> {
         for number in 0..random.below(MESSAGES) {
             let fate = Fate::random(&mut random, self.scene.style.ends).or_await();
             let message = self.message(number, &mut random);
-            let fated = fate.of(socket.send(message), identity).await;
+            let fated = match random.one_in(4) {
+                true => {
+                    let sending = socket.send_msg(message, Control::new());
+                    fate.of(sending, identity).await
+                }
+                false => fate.of(socket.send(message), identity).await,
+            };
             self.entered(number, fate, fated);
         }
         while let Err(error) = socket.send(LAST).await.0 {

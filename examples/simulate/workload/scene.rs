@@ -269,6 +269,11 @@ impl Core {
         self.cores == 1
     }
 
+    /// The number of any core that runs the program.
+    pub(crate) fn some_core(&self, random: &mut Random) -> usize {
+        random.below(self.cores as u64) as usize
+    }
+
     pub(crate) async fn is_free(&self) {
         let mut pause = Duration::from_millis(1);
         while self.busy.get() > 0 {

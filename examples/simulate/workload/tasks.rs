@@ -87,7 +87,7 @@ fn tree(core: &Rc<Core>, mut random: Random, depth: u64) -> (Work, u64) {
 /// Does something that takes time.
 async fn act(core: &Core, random: &mut Random) {
     let scene = &*core.scene;
-    match random.below(9) {
+    match random.below(10) {
         0 | 1 => pause(scene, random).await,
         2 => times_out(scene, random).await,
         3 => ticks(scene, random).await,
@@ -100,6 +100,7 @@ async fn act(core: &Core, random: &mut Random) {
         }
         6 => no_op(scene, random).await,
         7 => is_interrupted(core, random).await,
+        8 => is_told(core, random).await,
         _ => yield_now().await,
     }
 }
@@ -179,6 +180,18 @@ async fn no_op(scene: &Scene, random: &mut Random) {
     let fate = Fate::random(random, scene.style.ends);
     if let Fated::Done(Err(error)) = fate.of(nop(), identity).await {
         scene.failed("nop", &error, fate.may_end_it(), None);
+    }
+}
+
+/// A message to another core, or to this one: it comes there and means nothing.
+async fn is_told(core: &Core, random: &mut Random) {
+    let mut telling = pin!(core.host.message(core.some_core(random)));
+    let told = match random.one_in(core.scene.style.ends) {
+        true => poll_once(telling).await,
+        false => Some((&mut telling).await),
+    };
+    if let Some(Err(error)) = told {
+        core.scene.failed("message", &error, false, None);
     }
 }
 

@@ -7,7 +7,9 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use super::errnos::On;
 use super::faults::{Coverage, Fault, Faults, errnos, errnos_of_unix};
+use crate::ring::opcode;
 
 /// Probabilities are counted in this.
 const WHOLE: f64 = 4_294_967_296.0;
@@ -25,7 +27,8 @@ pub(crate) struct Choice {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Forced {
     pub(crate) op: u8,
-    /// Which of the operations with this opcode, from 0.
+    pub(crate) on: On,
+    /// Which of those operations, from 0.
     pub(crate) nth: u64,
     pub(crate) errno: i32,
 }
@@ -110,6 +113,28 @@ impl Adversary {
         strikes
     }
 
+    /// The errno that is forced on this try of `op`, if it is its turn.
+    pub(super) fn forced(&mut self, op: u8, on: On) -> Option<i32> {
+        let forced = self.forced.as_mut()?;
+        if (forced.op, forced.on) != (op, on) {
+            return None;
+        }
+        if forced.nth > 0 {
+            forced.nth -= 1;
+            return None;
+        }
+        let errno = forced.errno;
+        self.forced = None;
+        // What no program is told of excuses nothing.
+        let fault = match (op, errno) {
+            (opcode::ASYNC_CANCEL, _) => Fault::CancelMissed,
+            (_, libc::ECANCELED) => Fault::GivenUp,
+            _ => Fault::Error,
+        };
+        self.coverage.count(op, fault);
+        Some(errno)
+    }
+
     /// The errno that `op` fails with now, if it does. `is_unix`: on a Unix socket.
     pub(super) fn errno(&mut self, op: u8, is_unix: bool) -> Option<i32> {
         let errnos = if is_unix {
@@ -117,18 +142,6 @@ impl Adversary {
         } else {
             errnos(op)
         };
-        if let Some(forced) = &mut self.forced
-            && forced.op == op
-            && errnos.contains(&forced.errno)
-        {
-            if forced.nth == 0 {
-                let errno = forced.errno;
-                self.forced = None;
-                self.coverage.count(op, Fault::Error);
-                return Some(errno);
-            }
-            forced.nth -= 1;
-        }
         if errnos.is_empty() || !self.strikes(Fault::Error, op) {
             return None;
         }

@@ -1,5 +1,6 @@
 //! Cancelling, and who wins.
 
+use super::errnos::On;
 use super::faults::{Fault, runs_on_worker};
 use super::kernel::{Kernel, RingId, Stage};
 use super::table::Id;
@@ -36,11 +37,17 @@ impl Kernel {
         let op = self.ops.find(id).ok_or(libc::ENOENT)?;
         let (code, stage, done) = (op.sqe.opcode, op.stage.clone(), op.done);
         // Sent: what is left is the notification, which no cancel reaches.
-        if matches!(stage, Stage::Sent(_)) || self.adversary.strikes(Fault::CancelMissed, code) {
+        if matches!(stage, Stage::Sent(_)) {
+            return Err(libc::ENOENT);
+        }
+        let forced = self.adversary.forced(opcode::ASYNC_CANCEL, On::Nothing);
+        let missed = forced == Some(libc::ENOENT);
+        if missed || self.adversary.strikes(Fault::CancelMissed, code) {
             return Err(libc::ENOENT);
         }
         let lost = self.adversary.strikes(Fault::CancelLost, code);
         let running = stage == Stage::Due && self.adversary.below("already running", 2) == 1;
+        let running = running || forced == Some(libc::EALREADY);
         if lost || running {
             if let Some(op) = self.ops.find_mut(id) {
                 op.is_cancelled = true;

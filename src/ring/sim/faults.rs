@@ -63,13 +63,6 @@ impl Fault {
         Fault::Duplicated,
     ];
 
-    /// The operations that can fail by themselves: their names, their opcodes, and what with.
-    pub fn errors() -> impl Iterator<Item = (&'static str, u8, &'static [i32])> {
-        let all = OPERATIONS.iter();
-        all.map(|(op, name)| (*name, *op, errnos(*op)))
-            .filter(|(_, _, errnos)| !errnos.is_empty())
-    }
-
     pub(super) fn index(self) -> usize {
         self as usize
     }

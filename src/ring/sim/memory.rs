@@ -49,8 +49,13 @@ impl Lent {
 
     /// Adds a copy of the first `len` bytes, or of all there are.
     pub(super) fn append_to(self, into: &mut Vec<u8>, len: usize) {
-        // SAFETY: `new`'s caller has promised that the range may be read.
-        let bytes = unsafe { std::slice::from_raw_parts(self.start(), len.min(self.len)) };
+        let len = len.min(self.len);
+        if len == 0 {
+            return; // of a message without control data, for instance: at no address
+        }
+        // SAFETY: `new`'s caller has promised that the range may be read; it is not empty, so it
+        // has an address.
+        let bytes = unsafe { std::slice::from_raw_parts(self.start(), len) };
         into.extend_from_slice(bytes);
     }
 

@@ -6,7 +6,8 @@
 //! cancel, what fails. The same seed gives the same run, submission by submission.
 //!
 //! * [`kernel`]: the state, the descriptors, and how time goes on.
-//! * [`adversary`] and [`faults`]: who decides, and what may go wrong how often.
+//! * [`adversary`] and [`faults`]: who decides, and what may go wrong how often. [`errnos`]: the
+//!   table of all that can be forced.
 //! * `ops`, `cancel`, `arguments`: an op's way from its submission to its completions.
 //! * `socket`, `options`, `connect`, `links`: TCP and the network. `messages`, `datagrams`: UDP.
 //! * `unix`, `unix_messages`: sockets of one host.
@@ -32,6 +33,7 @@ mod cancel;
 mod connect;
 mod datagrams;
 mod disk;
+pub(crate) mod errnos;
 pub(crate) mod faults;
 mod files;
 pub(crate) mod kernel;

@@ -1,5 +1,6 @@
 //! An op's way: taken, tried until it does not have to wait, completed.
 
+use super::errnos::On;
 use super::faults::{Fault, runs_on_worker};
 use super::kernel::{Args, Event, HostId, InFlight, Kernel, RingId, Stage};
 use super::table::Id;
@@ -187,19 +188,10 @@ impl Kernel {
         if self.hosts[host].is_down {
             return Tried::failed(libc::ECANCELED);
         }
-        if self.adversary.strikes(Fault::GivenUp, sqe.opcode) {
-            return Tried::failed(libc::ECANCELED);
+        if let Some(failed) = self.try_to_fail(id, host, object, sqe) {
+            return failed;
         }
         let is_unix = self.is_unix(object);
-        if is_unix && sqe.opcode == opcode::SEND_ZC {
-            return Tried::Sent(-libc::EOPNOTSUPP, Vec::new());
-        }
-        if is_unix && self.passes_descriptors(id) {
-            return Tried::failed(libc::EBADF);
-        }
-        if let Some(errno) = self.adversary.errno(sqe.opcode, is_unix) {
-            return self.fail(host, object, sqe, errno);
-        }
         match (sqe.opcode, object) {
             (opcode::NOP, _) => Tried::Done(0, 0),
             (opcode::ACCEPT, Some(object)) => self.try_accept(object, sqe),
@@ -235,12 +227,40 @@ impl Kernel {
         }
     }
 
+    /// What an op fails with before anything is tried, if it does.
+    fn try_to_fail(
+        &mut self,
+        id: Id,
+        host: HostId,
+        object: Option<Id>,
+        sqe: &RawSqe,
+    ) -> Option<Tried> {
+        if self.adversary.strikes(Fault::GivenUp, sqe.opcode) {
+            return Some(Tried::failed(libc::ECANCELED));
+        }
+        let is_unix = self.is_unix(object);
+        if is_unix && sqe.opcode == opcode::SEND_ZC {
+            return Some(Tried::Sent(-libc::EOPNOTSUPP, Vec::new()));
+        }
+        if is_unix && self.passes_descriptors(id) {
+            return Some(Tried::failed(libc::EBADF));
+        }
+        let on = self.on(object);
+        let mut errno = self.adversary.forced(sqe.opcode, on);
+        if errno.is_none() {
+            errno = self.adversary.errno(sqe.opcode, is_unix);
+            if let Some(object) = object.filter(|_| on == On::Udp) {
+                errno = errno.map(|errno| self.errno_of_messages(object, errno));
+            }
+        }
+        errno.map(|errno| self.fail(host, object, sqe, errno))
+    }
+
     /// An error that the adversary has chosen, with what belongs to it.
     fn fail(&mut self, host: HostId, object: Option<Id>, sqe: &RawSqe, errno: i32) -> Tried {
         match (sqe.opcode, object) {
-            (_, Some(object)) if self.has_messages(object) => {
-                return Tried::failed(self.errno_of_messages(object, errno));
-            }
+            // One that nobody has run has done nothing.
+            _ if errno == libc::ECANCELED => {}
             // The number is released whatever close reports.
             (opcode::CLOSE, _) => {
                 let _ = self.close(host, sqe.fd);
@@ -249,12 +269,17 @@ impl Kernel {
                 self.abort_first(object);
             }
             (opcode::RECV | opcode::SEND | opcode::SENDMSG | opcode::SEND_ZC, Some(object))
-                if !matches!(errno, libc::ENOMEM | libc::ENOBUFS) =>
+                if !is_of_the_call(errno) =>
             {
                 self.break_connection(object);
             }
-            (opcode::FSYNC, Some(object)) => self.doom(object),
+            (opcode::FSYNC, Some(object)) if !is_of_the_call(errno) => self.doom(object),
             _ => {}
+        }
+        let is_refused = matches!(errno, libc::EBADF | libc::EINVAL | libc::ENOMEM);
+        if sqe.opcode == opcode::SEND_ZC && !is_refused {
+            // Its notification was made before it was tried, and comes all the same.
+            return Tried::Sent(-errno, Vec::new());
         }
         Tried::failed(errno)
     }
@@ -332,6 +357,9 @@ impl Kernel {
         let super::object::OpenFile::Ring(target) = object.file else {
             return Err(libc::EBADFD);
         };
+        if self.rings[target].is_gone {
+            return Err(libc::EOWNERDEAD);
+        }
         let res = sqe.len.cast_signed();
         let user_data = sqe.off;
         let flags = 0;
@@ -345,4 +373,19 @@ impl Kernel {
         );
         Ok(0)
     }
+}
+
+/// Whether an errno says something of one call, and nothing of the object.
+fn is_of_the_call(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::ENOMEM
+            | libc::ENOBUFS
+            | libc::EBADF
+            | libc::EINVAL
+            | libc::EINTR
+            | libc::EPERM
+            | libc::EACCES
+            | libc::EOPNOTSUPP
+    )
 }
