@@ -243,6 +243,13 @@ impl Driver {
         self.core.borrow().ring.as_ref().is_some_and(Ring::has_work)
     }
 
+    /// Whether nothing is to be submitted or reaped, now or after an enter.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_quiet(&self) -> bool {
+        let core = self.core.borrow();
+        !core.has_staged() && !core.ring.as_ref().is_some_and(Ring::has_work)
+    }
+
     /// Whether something waits to be submitted.
     #[inline]
     pub(crate) fn has_staged(&self) -> bool {

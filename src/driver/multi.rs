@@ -192,7 +192,7 @@ impl Shape {
         let config = RingConfig::new(self.max, self.size)
             .bufs(self.step)
             .incremental(self.incremental);
-        // SAFETY: the pages are fresh, as long as the configuration says, and kept until `keep` is
+        // SAFETY: the pages are nobody else's, as long as the configuration says, and kept until `keep` is
         // dropped. The driver keeps the ring until it has unregistered it and every op has ended;
         // if that fails it leaks it.
         let buffers = unsafe { BufRing::new(memory, config) };
@@ -209,14 +209,14 @@ impl Shape {
         let Ok(data) = self.pages() else {
             return false;
         };
-        // SAFETY: the pages are fresh and long enough, and live as long as the ring.
+        // SAFETY: the pages are nobody else's and long enough, and live as long as the ring.
         unsafe { buffers.grow(start_of(&data), Box::new(data), self.step) };
         true
     }
 
     /// Room for one step.
     fn pages(&self) -> io::Result<Pages> {
-        let pages = Pages::new(usize::from(self.step) * self.size as usize)?;
+        let pages = Pages::scratch(usize::from(self.step) * self.size as usize)?;
         if self.is_sparse {
             pages.keep_sparse();
         }

@@ -5,6 +5,9 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
+#[cfg(feature = "sim")]
+use super::sim::pool as sim;
+
 /// Anonymous pages, unmapped on drop and invisible to forked children.
 #[derive(Debug)]
 pub(crate) struct Pages {
@@ -15,7 +18,32 @@ pub(crate) struct Pages {
 impl Pages {
     /// Maps at least `len` bytes of zeroes, rounded up to whole pages.
     pub(crate) fn new(len: usize) -> io::Result<Pages> {
+        let pages = Pages::scratch(len)?;
+        #[cfg(feature = "sim")]
+        if sim::has(pages.address) {
+            // SAFETY: the mapping is as long as that, and nobody has seen it yet.
+            unsafe { pages.as_ptr().write_bytes(0, pages.len) };
+        }
+        Ok(pages)
+    }
+
+    /// The same, of bytes that are initialised, and zeroes but in a simulation.
+    pub(crate) fn scratch(len: usize) -> io::Result<Pages> {
         let len = len.max(1).next_multiple_of(page_size());
+        #[cfg(feature = "sim")]
+        if let Some(pages) = sim::take(len) {
+            return Ok(pages);
+        }
+        let pages = Pages::map(len)?;
+        #[cfg(feature = "sim")]
+        if sim::adopt(pages.address, len) {
+            // Whoever takes it next does not ask.
+            pages.advise_small();
+        }
+        Ok(pages)
+    }
+
+    fn map(len: usize) -> io::Result<Pages> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing.
@@ -36,6 +64,14 @@ impl Pages {
     /// Asks for pages of the usual size: of memory that is touched here and there only, huge ones
     /// would all be there at once. Where there are none, that is refused, and nothing is lost.
     pub(crate) fn keep_sparse(&self) {
+        #[cfg(feature = "sim")]
+        if sim::has(self.address) {
+            return; // it has been asked for
+        }
+        self.advise_small();
+    }
+
+    fn advise_small(&self) {
         // SAFETY: the range is the mapping made in `new`; the advice changes none of its bytes.
         unsafe { libc::madvise(self.as_ptr().cast(), self.len, libc::MADV_NOHUGEPAGE) };
     }
@@ -46,6 +82,12 @@ impl Pages {
         self.address.as_ptr()
     }
 
+    /// Those that were left to the pool of simulations.
+    #[cfg(feature = "sim")]
+    pub(super) fn again(address: NonNull<u8>, len: usize) -> Pages {
+        Pages { address, len }
+    }
+
     /// Never unmaps them: for memory that the kernel may still write when nobody waits any more.
     pub(crate) fn leak(self) {
         let _ = ManuallyDrop::new(self);
@@ -54,6 +96,10 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
+        #[cfg(feature = "sim")]
+        if sim::keep(self.address) {
+            return;
+        }
         // SAFETY: this is the mapping made in `new`, unmapped once. Whoever gave its address to
         // the kernel has taken it back or has called `leak`.
         unsafe { libc::munmap(self.address.as_ptr().cast(), self.len) };

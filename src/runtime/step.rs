@@ -34,19 +34,14 @@ impl Runtime {
         core.step();
     }
 
-    /// Whether there is something to do now.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.next_step() == Next::Now
-    }
-
     /// The number of its ring, for [`tell`].
     pub(crate) fn ring_number(&self) -> io::Result<RawFd> {
         self.core.driver().with_ring(|ring| Ok(ring.raw_fd()))
     }
 
-    /// When there is something to do.
-    pub(crate) fn next_step(&self) -> Next {
-        self.core.next_step()
+    /// When there is something to do. `before`: what this said since the last step, if it did.
+    pub(crate) fn next_step(&self, before: Option<Next>) -> Next {
+        self.core.next_step(before)
     }
 }
 
@@ -57,20 +52,19 @@ pub(crate) async fn tell(ring: RawFd) -> io::Result<()> {
 }
 
 impl Core {
-    fn next_step(&self) -> Next {
+    fn next_step(&self, before: Option<Next>) -> Next {
         let driver = self.driver();
-        // Whether something is due counts as a completion.
-        if !self.is_idle() || driver.has_completions() || driver.has_staged() {
+        // A turn arms those who wait for buffers for datagrams.
+        if !self.is_idle() || !driver.is_quiet() || driver.are_datagrams_awaited() {
             return Next::Now;
         }
-        // A turn arms them.
-        if driver.are_datagrams_awaited() {
-            return Next::Now;
-        }
-        match self.next_deadline_ns() {
-            Some(at) if at <= self.driver().now_ns() => Next::Now,
-            Some(at) => Next::At(at),
-            None => Next::Later,
+        let next = match before {
+            Some(next @ (Next::At(_) | Next::Later)) => next,
+            _ => self.next_deadline_ns().map_or(Next::Later, Next::At),
+        };
+        match next {
+            Next::At(at) if at <= driver.now_ns() => Next::Now,
+            next => next,
         }
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Shared {
     hosts: RefCell<Vec<HostState>>,
     orders: RefCell<VecDeque<Order>>,
     randoms: Cell<u64>,
+    /// Room for the cores that may go next.
+    ready: RefCell<Vec<Rc<Core>>>,
 }
 
 struct HostState {
@@ -43,12 +45,43 @@ struct HostState {
     name: String,
     /// What to run again after a restart: the cores, and the program.
     program: Option<(usize, Start)>,
-    cores: Vec<Core>,
+    cores: Vec<Rc<Core>>,
 }
 
 struct Core {
-    runtime: Rc<Runtime>,
-    program: Option<JoinHandle<()>>,
+    host: HostId,
+    runtime: Runtime,
+    program: RefCell<Option<JoinHandle<()>>>,
+    /// What it waits for, as it was when it was last asked. Nothing but a step changes that: what
+    /// else comes makes it ready.
+    waits: Cell<Option<Next>>,
+}
+
+impl Core {
+    fn new(host: HostId, runtime: Runtime, program: Option<JoinHandle<()>>) -> Rc<Core> {
+        Rc::new(Core {
+            host,
+            runtime,
+            program: RefCell::new(program),
+            waits: Cell::new(None),
+        })
+    }
+
+    fn next_step(&self) -> Next {
+        let next = self.runtime.next_step(self.waits.get());
+        self.waits.set(Some(next));
+        next
+    }
+
+    fn step(&self) {
+        self.waits.set(None);
+        self.runtime.step();
+    }
+
+    fn is_over(&self) -> bool {
+        let program = self.program.borrow();
+        program.as_ref().is_some_and(JoinHandle::is_finished)
+    }
 }
 
 /// What a program has asked for, to be done when no core is being stepped.
@@ -82,6 +115,7 @@ where
         hosts: RefCell::default(),
         orders: RefCell::default(),
         randoms: Cell::new(0),
+        ready: RefCell::default(),
     });
     let begin = world.now_ns();
     let driven = catch_unwind(AssertUnwindSafe(|| shared.drive(limit, test)));
@@ -172,8 +206,10 @@ impl Shared {
         let hosts = self.hosts.borrow();
         let cores = &hosts[host].cores;
         cores.iter().any(|core| {
-            let program = core.program.as_ref();
-            program.is_some_and(|program| !program.is_finished())
+            let program = core.program.borrow();
+            program
+                .as_ref()
+                .is_some_and(|program| !program.is_finished())
         })
     }
 
@@ -195,10 +231,8 @@ impl Shared {
         let host = self.host("test");
         let main = self.new_runtime(host)?;
         let mut handle = main.start(test(Rc::clone(self)));
-        self.hosts.borrow_mut()[host].cores.push(Core {
-            runtime: main,
-            program: None,
-        });
+        let core = Core::new(host, main, None);
+        self.hosts.borrow_mut()[host].cores.push(core);
         self.world.set_stepped(true);
         let end = self.world.now_ns() + u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
         for _ in 0..STEPS_MAX {
@@ -206,41 +240,31 @@ impl Shared {
             if handle.is_finished() {
                 return outcome(&mut handle, "test");
             }
-            if self.go_on(end)? {
-                self.look_after_programs()?;
+            if let Some(core) = self.go_on(end)? {
+                self.look_after(&core)?;
             }
         }
         Err(format!("the run has not ended after {STEPS_MAX} steps"))
     }
 
-    /// Steps one core, or lets time go on to where one has something to do. True for a step.
-    fn go_on(&self, end: u64) -> Result<bool, String> {
-        let mut ready = 0;
-        let mut only = None;
-        let mut cores = 0;
+    /// Steps one core, or lets time go on to where one has something to do.
+    fn go_on(&self, end: u64) -> Result<Option<Rc<Core>>, String> {
+        let mut ready = self.ready.borrow_mut();
         let mut next = None;
-        self.each_core(|core| {
-            cores += 1;
-            match core.next_step() {
-                Next::Now => {
-                    ready += 1;
-                    only = (ready == 1).then(|| Rc::clone(core));
-                }
-                Next::At(at) => next = Some(next.map_or(at, |next: u64| next.min(at))),
-                Next::Later => {}
-            }
+        self.each_core(|core| match core.next_step() {
+            Next::Now => ready.push(Rc::clone(core)),
+            Next::At(at) => next = Some(next.map_or(at, |next: u64| next.min(at))),
+            Next::Later => {}
         });
-        if let Some(core) = only {
+        if ready.is_empty() && self.interrupts() {
+            self.each_core(|core| ready.push(Rc::clone(core)));
+        }
+        let chosen = self.one_of(&mut ready);
+        // Neither they nor the hosts are borrowed now: a program may make more of them.
+        drop(ready);
+        if let Some(core) = chosen {
             core.step();
-            return Ok(true);
-        }
-        if ready > 0 {
-            self.step_one_of(ready, Runtime::is_ready);
-            return Ok(true);
-        }
-        if self.interrupts() {
-            self.step_one_of(cores, |_| true);
-            return Ok(true);
+            return Ok(Some(core));
         }
         let event = self.world.kernel.borrow().next_event_ns();
         let at = match (next, event) {
@@ -251,37 +275,22 @@ impl Shared {
             return Err("the test has not ended within its limit of simulated time".to_owned());
         }
         self.world.advance(at);
-        Ok(false)
+        Ok(None)
     }
 
-    fn each_core(&self, mut f: impl FnMut(&Rc<Runtime>)) {
-        for host in &*self.hosts.borrow() {
-            for core in &host.cores {
-                f(&core.runtime);
-            }
-        }
+    fn each_core(&self, f: impl FnMut(&Rc<Core>)) {
+        let hosts = self.hosts.borrow();
+        hosts.iter().flat_map(|host| &host.cores).for_each(f);
     }
 
-    /// Steps any of the `n` cores that `fit`.
-    fn step_one_of(&self, n: u64, fit: impl Fn(&Runtime) -> bool) {
-        let mut chosen = {
+    /// Any of some cores, which are forgotten.
+    fn one_of(&self, cores: &mut Vec<Rc<Core>>) -> Option<Rc<Core>> {
+        let n = cores.len() as u64;
+        let chosen = {
             let mut kernel = self.world.kernel.borrow_mut();
             kernel.adversary.below("which core", n) as usize
         };
-        let mut runtime = None;
-        self.each_core(|core| {
-            if runtime.is_none() && fit(core) {
-                if chosen == 0 {
-                    runtime = Some(Rc::clone(core));
-                } else {
-                    chosen -= 1;
-                }
-            }
-        });
-        // The hosts are not borrowed now: a program may make more of them.
-        if let Some(runtime) = runtime {
-            runtime.step();
-        }
+        cores.drain(..).nth(chosen)
     }
 
     fn interrupts(&self) -> bool {
@@ -312,15 +321,13 @@ impl Shared {
             let runtime = self.new_runtime(host)?;
             let program = Rc::clone(&program);
             let handle = runtime.start(async move { program(index).await });
-            self.hosts.borrow_mut()[host].cores.push(Core {
-                runtime,
-                program: Some(handle),
-            });
+            let core = Core::new(host, runtime, Some(handle));
+            self.hosts.borrow_mut()[host].cores.push(core);
         }
         Ok(())
     }
 
-    fn new_runtime(&self, host: HostId) -> Result<Rc<Runtime>, String> {
+    fn new_runtime(&self, host: HostId) -> Result<Runtime, String> {
         let place = Place {
             world: Rc::clone(&self.world),
             host,
@@ -332,7 +339,7 @@ impl Shared {
         };
         let builder = Builder::new().ring_entries(sizes).place(place);
         let runtime = builder.teardown_limit(TEARDOWN).build();
-        runtime.map(Rc::new).map_err(|e| e.to_string())
+        runtime.map_err(|e| e.to_string())
     }
 
     /// Ends the runtimes of a host.
@@ -351,27 +358,15 @@ impl Shared {
         }
     }
 
-    /// Reports a program that has panicked.
-    fn look_after_programs(&self) -> Result<(), String> {
-        let is_finished = |core: &Core| core.program.as_ref().is_some_and(JoinHandle::is_finished);
-        let none = |host: &HostState| !host.cores.iter().any(is_finished);
-        if self.hosts.borrow().iter().all(none) {
+    /// Reports a program that has panicked: in a step of its own core.
+    fn look_after(&self, core: &Core) -> Result<(), String> {
+        if !core.is_over() {
             return Ok(());
         }
-        let mut finished = Vec::new();
-        for host in &mut *self.hosts.borrow_mut() {
-            for core in &mut host.cores {
-                if core.program.as_ref().is_some_and(JoinHandle::is_finished) {
-                    finished.push((core.program.take(), host.name.clone()));
-                }
-            }
+        match core.program.take() {
+            Some(mut program) => outcome(&mut program, &self.name(core.host)),
+            None => Ok(()),
         }
-        for (program, host) in finished {
-            if let Some(mut program) = program {
-                outcome(&mut program, &host)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -76,7 +76,7 @@ pub(super) fn take(sqe: &RawSqe) -> Result<Args, i32> {
                     control: header.msg_controllen as u32,
                 })
             }
-            opcode::CONNECT => Args::Address(address(sqe.addr, sqe.off)?),
+            opcode::CONNECT => Args::Address(Box::new(address(sqe.addr, sqe.off)?)),
             opcode::OPENAT | opcode::UNLINKAT | opcode::MKDIRAT => {
                 Args::Paths(path(sqe.addr)?, Vec::new())
             }

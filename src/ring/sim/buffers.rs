@@ -5,6 +5,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::memory::{self, Lent};
+use super::pool;
 
 const BUFFER: u32 = 1 << 0;
 const BUFFER_MORE: u32 = 1 << 4;
@@ -49,6 +50,7 @@ impl Group {
 
     /// The room that the next receive has.
     pub(super) fn next(&self) -> Option<Lent> {
+        pool::assert_lent(self.address, size_of::<Entry>());
         if self.head == self.tail() {
             return None;
         }

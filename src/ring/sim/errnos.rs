@@ -1,9 +1,9 @@
 //! Every errno of every operation: what can be forced, one by one.
 //!
-//! From the man page of the call that an operation stands for, from the kernel's own code where that
-//! says less (`sk_err_soft` of a connection that is given up, errors of network file systems), and
-//! from the ring's layer. What never reaches a caller of the runtime is left out, and the table says
-//! why.
+//! From the man page of the call that an operation stands for, from the kernel's own code where the
+//! page says less (`sk_err_soft` of a connection that is given up, errors of network file systems),
+//! and from the ring's layer. What never reaches a caller of the runtime is left out, and the table
+//! says why.
 
 use super::kernel::Kernel;
 use super::object::OpenFile;
@@ -136,8 +136,9 @@ const UNIX_MESSAGE_SENDS: &str = "\
 const UNIX_RECEIVES: &str = "ECONNRESET ENOTCONN ENOMEM EPERM EBADF EINVAL";
 const UNIX_ACCEPTS: &str = "EMFILE ENFILE ENOBUFS ENOMEM EPERM EBADF EINVAL";
 
-const UNIX_CONNECTS: &str = "ECONNREFUSED ENOENT ENOTDIR ELOOP ENAMETOOLONG EPROTOTYPE EACCES EPERM ENOMEM EBADF \
-         EINVAL";
+const UNIX_CONNECTS: &str = "\
+     ECONNREFUSED ENOENT ENOTDIR ELOOP ENAMETOOLONG EPROTOTYPE EACCES EPERM \
+     ENOMEM EBADF EINVAL";
 const OF_UNIX_CONNECTS: &str = "\
      EAGAIN: of a full backlog, for which the ring waits; EISCONN: a socket is connected once";
 
@@ -254,8 +255,8 @@ const ROWS: [Row; 34] = [
         On::File,
         "EIO ENOSPC EDQUOT EFBIG ENOMEM EROFS EPERM EINTR ENXIO EOVERFLOW ESPIPE ESTALE \
          ETIMEDOUT ECANCELED EBADF EINVAL",
-        "EPIPE, EDESTADDRREQ: of pipes and sockets; EFAULT: the memory is the runtime's; EAGAIN: no \
-         file is opened non-blocking",
+        "EPIPE, EDESTADDRREQ: of pipes and sockets; EFAULT: the memory is the runtime's; EAGAIN: \
+         no file is opened non-blocking",
     ),
     (opcode::SEND, On::Tcp, TCP_SENDS, OF_SOCKETS),
     (opcode::SEND, On::Udp, UDP_SENDS, OF_SOCKETS),

@@ -1,6 +1,7 @@
 //! What may go wrong, how often, and what did.
 
 use std::fmt;
+use std::mem;
 
 use crate::ring::opcode;
 
@@ -284,26 +285,38 @@ impl Faults {
 /// Displays as a table: `-` where a fault cannot happen, 0 where it could and did not.
 #[derive(Clone)]
 pub struct Coverage {
-    counts: Box<[[u64; Fault::ALL.len()]; 64]>,
-    submitted: Box<[u64; 64]>,
+    counts: Vec<[u64; Fault::ALL.len()]>,
+    submitted: Vec<u64>,
 }
 
 impl Default for Coverage {
     fn default() -> Coverage {
         Coverage {
-            counts: Box::new([[0; Fault::ALL.len()]; 64]),
-            submitted: Box::new([0; 64]),
+            counts: vec![[0; Fault::ALL.len()]; 64],
+            submitted: vec![0; 64],
         }
     }
 }
 
 impl Coverage {
+    /// Takes all that was counted. Nothing can be counted after that.
+    pub(super) fn take(&mut self) -> Coverage {
+        Coverage {
+            counts: mem::take(&mut self.counts),
+            submitted: mem::take(&mut self.submitted),
+        }
+    }
+
     pub(super) fn count(&mut self, op: u8, fault: Fault) {
-        self.counts[usize::from(op)][fault.index()] += 1;
+        if let Some(faults) = self.counts.get_mut(usize::from(op)) {
+            faults[fault.index()] += 1;
+        }
     }
 
     pub(super) fn submitted(&mut self, op: u8) {
-        self.submitted[usize::from(op)] += 1;
+        if let Some(submitted) = self.submitted.get_mut(usize::from(op)) {
+            *submitted += 1;
+        }
     }
 
     /// Adds the counts of another run.

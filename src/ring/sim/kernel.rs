@@ -9,9 +9,10 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
 
-use super::adversary::Adversary;
+use super::adversary::{Adversary, mix};
 use super::buffers::Group;
 use super::disk::Disk;
 use super::links::Links;
@@ -79,9 +80,29 @@ pub(super) struct RingState {
     pub(super) overflows: u32,
     /// Ops that are to be tried when the ring is entered.
     pub(super) due: VecDeque<Id>,
-    pub(super) by_key: HashMap<u64, Id>,
+    pub(super) by_key: HashMap<u64, Id, BuildHasherDefault<OfKey>>,
     pub(super) groups: Vec<Group>,
     pub(super) is_gone: bool,
+}
+
+/// A hash of one number, which nobody chooses to be unlucky with.
+#[derive(Default)]
+pub(super) struct OfKey(u64);
+
+impl Hasher for OfKey {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64((*byte).into());
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = mix(self.0, number);
+    }
 }
 
 impl RingState {
@@ -118,7 +139,7 @@ pub(super) enum Args {
     Message(Vec<Lent>, Box<Outbound>),
     /// What a receive of messages leaves room for.
     Rooms(Rooms),
-    Address(socket2::SockAddr),
+    Address(Box<socket2::SockAddr>),
     Paths(Vec<u8>, Vec<u8>),
     /// A path, and where its metadata go.
     Status(Vec<u8>, Lent),

@@ -8,6 +8,8 @@
 use std::ffi::CStr;
 use std::ptr;
 
+use super::pool;
+
 /// `len` bytes of the process that an op in flight has lent.
 ///
 /// Everything that keeps one is dropped before the op's final completion can be popped.
@@ -42,6 +44,7 @@ impl Lent {
     /// Writes `bytes` at the start, as many as fit.
     pub(super) fn fill(self, bytes: &[u8]) {
         let len = bytes.len().min(self.len);
+        pool::assert_lent(self.address, len);
         // SAFETY: `new`'s caller has promised that the range may be written; `bytes` is the
         // simulated kernel's own, so they do not overlap.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.start(), len) };
@@ -53,6 +56,7 @@ impl Lent {
         if len == 0 {
             return; // of a message without control data, for instance: at no address
         }
+        pool::assert_lent(self.address, len);
         // SAFETY: `new`'s caller has promised that the range may be read; it is not empty, so it
         // has an address.
         let bytes = unsafe { std::slice::from_raw_parts(self.start(), len) };
@@ -72,6 +76,7 @@ impl Lent {
         if self.len == 0 {
             return;
         }
+        pool::assert_lent(self.address, self.len);
         for at in [0, self.len - 1] {
             // SAFETY: within the range that `new`'s caller has lent for this.
             unsafe {

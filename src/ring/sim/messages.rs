@@ -394,7 +394,7 @@ pub(super) fn laid_out(
     if payload.len() < bytes.len() {
         flags |= libc::MSG_TRUNC;
     }
-    let mut message = Vec::new();
+    let mut message = Vec::with_capacity(HEADER + name_room + control_room + payload.len());
     for word in [name.len(), written.len(), payload.len(), flags as usize] {
         message.extend((word as u32).to_ne_bytes());
     }

@@ -13,7 +13,8 @@
 //! * `unix`, `unix_messages`: sockets of one host.
 //! * `disk`, `files`, `names`: files, and what a power failure leaves of them. `buffers`: provided
 //!   buffers.
-//! * `memory`: the only place that touches what the process has lent.
+//! * `memory`: the only place that touches what the process has lent. `pool`: mappings that are kept
+//!   from world to world.
 //! * `calls`: plain system calls. `trace`: what happened, as a digest and for a reader.
 //!
 //! # Rules
@@ -45,6 +46,7 @@ mod number;
 mod object;
 mod ops;
 mod options;
+pub(super) mod pool;
 mod ring;
 mod socket;
 mod table;
@@ -125,6 +127,7 @@ impl World {
             kernel.trace.record();
         }
         number::next_world();
+        pool::open(setup.seed);
         let world = Rc::new(World {
             now_ns: Cell::new(kernel.now_ns),
             kernel: RefCell::new(kernel),
@@ -139,6 +142,7 @@ impl World {
         let _ = CURRENT.try_with(|current| {
             if std::ptr::eq(current.borrow().as_ptr(), self) {
                 current.replace(Weak::new());
+                pool::close();
             }
         });
     }
@@ -281,7 +285,7 @@ impl Kernel {
     }
 
     pub(crate) fn take_coverage(&mut self) -> Coverage {
-        std::mem::take(&mut self.adversary.coverage)
+        self.adversary.coverage.take()
     }
 
     /// Ends the ops and closes the descriptors of a host's process.
