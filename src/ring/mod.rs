@@ -225,6 +225,15 @@ impl Ring {
         }
     }
 
+    /// Is set when something comes to a simulated ring.
+    #[cfg(feature = "sim")]
+    pub(crate) fn stirred(&self) -> std::rc::Rc<std::cell::Cell<bool>> {
+        match &self.kernel {
+            Kernel::Uring(_) => Default::default(),
+            Kernel::Sim(sim) => sim.stirred(),
+        }
+    }
+
     /// Whether the kernel holds something back until it is entered.
     #[inline]
     pub(crate) fn needs_enter(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Turning a simulated core by hand: whoever steps it decides what runs next, and lets time go on.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::os::fd::RawFd;
@@ -39,9 +40,15 @@ impl Runtime {
         self.core.driver().with_ring(|ring| Ok(ring.raw_fd()))
     }
 
-    /// When there is something to do. `before`: what this said since the last step, if it did.
+    /// When there is something to do. `before`: what this said since the last step, if it did and
+    /// its ring has not been [stirred](crate::ring::Ring::stirred) after that.
     pub(crate) fn next_step(&self, before: Option<Next>) -> Next {
         self.core.next_step(before)
+    }
+
+    /// Is set when something comes to its ring.
+    pub(crate) fn stirred(&self) -> io::Result<Rc<Cell<bool>>> {
+        self.core.driver().with_ring(|ring| Ok(ring.stirred()))
     }
 }
 
@@ -53,13 +60,14 @@ pub(crate) async fn tell(ring: RawFd) -> io::Result<()> {
 
 impl Core {
     fn next_step(&self, before: Option<Next>) -> Next {
-        let driver = self.driver();
-        // A turn arms those who wait for buffers for datagrams.
-        if !self.is_idle() || !driver.is_quiet() || driver.are_datagrams_awaited() {
+        if !self.is_idle() {
             return Next::Now;
         }
+        let driver = self.driver();
         let next = match before {
             Some(next @ (Next::At(_) | Next::Later)) => next,
+            // A turn arms those who wait for buffers for datagrams.
+            _ if !driver.is_quiet() || driver.are_datagrams_awaited() => Next::Now,
             _ => self.next_deadline_ns().map_or(Next::Later, Next::At),
         };
         match next {

@@ -52,23 +52,34 @@ struct Core {
     host: HostId,
     runtime: Runtime,
     program: RefCell<Option<JoinHandle<()>>>,
-    /// What it waits for, as it was when it was last asked. Nothing but a step changes that: what
-    /// else comes makes it ready.
+    /// What it waits for, as it was when it was last asked. Nothing but a step changes that, and
+    /// what comes to its ring or to its tasks.
     waits: Cell<Option<Next>>,
+    stirred: Rc<Cell<bool>>,
 }
 
 impl Core {
-    fn new(host: HostId, runtime: Runtime, program: Option<JoinHandle<()>>) -> Rc<Core> {
-        Rc::new(Core {
+    fn new(
+        host: HostId,
+        runtime: Runtime,
+        program: Option<JoinHandle<()>>,
+    ) -> Result<Rc<Core>, String> {
+        let stirred = runtime.stirred().map_err(|e| e.to_string())?;
+        Ok(Rc::new(Core {
             host,
             runtime,
             program: RefCell::new(program),
             waits: Cell::new(None),
-        })
+            stirred,
+        }))
     }
 
     fn next_step(&self) -> Next {
-        let next = self.runtime.next_step(self.waits.get());
+        let before = match self.stirred.replace(false) {
+            true => None,
+            false => self.waits.get(),
+        };
+        let next = self.runtime.next_step(before);
         self.waits.set(Some(next));
         next
     }
@@ -231,7 +242,7 @@ impl Shared {
         let host = self.host("test");
         let main = self.new_runtime(host)?;
         let mut handle = main.start(test(Rc::clone(self)));
-        let core = Core::new(host, main, None);
+        let core = Core::new(host, main, None)?;
         self.hosts.borrow_mut()[host].cores.push(core);
         self.world.set_stepped(true);
         let end = self.world.now_ns() + u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
@@ -321,7 +332,7 @@ impl Shared {
             let runtime = self.new_runtime(host)?;
             let program = Rc::clone(&program);
             let handle = runtime.start(async move { program(index).await });
-            let core = Core::new(host, runtime, Some(handle));
+            let core = Core::new(host, runtime, Some(handle))?;
             self.hosts.borrow_mut()[host].cores.push(core);
         }
         Ok(())

@@ -7,10 +7,12 @@
 //!   memory is touched in the last moment before the completion can be seen.
 //! * Time passes only in [`Kernel::advance`], from event to event.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use super::adversary::{Adversary, mix};
 use super::buffers::Group;
@@ -82,6 +84,8 @@ pub(super) struct RingState {
     pub(super) due: VecDeque<Id>,
     pub(super) by_key: HashMap<u64, Id, BuildHasherDefault<OfKey>>,
     pub(super) groups: Vec<Group>,
+    /// Something has come since its core was last looked at.
+    pub(super) stirred: Rc<Cell<bool>>,
     pub(super) is_gone: bool,
 }
 
@@ -106,6 +110,12 @@ impl Hasher for OfKey {
 }
 
 impl RingState {
+    /// Has an op tried when the ring is entered.
+    fn add_due(&mut self, op: Id) {
+        self.due.push_back(op);
+        self.stirred.set(true);
+    }
+
     pub(super) fn group(&self, number: u16) -> Option<&Group> {
         self.groups.iter().find(|group| group.number == number)
     }
@@ -300,7 +310,7 @@ impl Kernel {
             if op.stage == Stage::Waiting {
                 op.stage = Stage::Due;
             }
-            self.rings[op.ring].due.push_back(id);
+            self.rings[op.ring].add_due(id);
         }
     }
 
@@ -314,7 +324,7 @@ impl Kernel {
                 && op.stage == Stage::Waiting
             {
                 op.stage = Stage::Due;
-                self.rings[op.ring].due.push_back(waiter);
+                self.rings[op.ring].add_due(waiter);
             }
         }
     }

@@ -344,6 +344,7 @@ impl Kernel {
 
     fn post_raw(&mut self, ring: RingId, cqe: Cqe) {
         let ring = &mut self.rings[ring];
+        ring.stirred.set(true);
         if ring.cq.len() < ring.cq_entries && ring.overflow.is_empty() {
             ring.cq.push_back(cqe);
         } else {

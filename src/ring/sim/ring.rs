@@ -1,6 +1,7 @@
 //! A simulated ring: what the door calls.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -54,6 +55,7 @@ impl SimRing {
             due: Default::default(),
             by_key: Default::default(),
             groups: Vec::new(),
+            stirred: Rc::default(),
             is_gone: false,
         });
         // Some worlds run an older kernel.
@@ -80,6 +82,7 @@ impl SimRing {
             return Err(Full);
         }
         ring.sq.push(*sqe);
+        ring.stirred.set(true);
         Ok(())
     }
 
@@ -91,6 +94,10 @@ impl SimRing {
         let kernel = self.world.kernel.borrow();
         let ring = &kernel.rings[self.id];
         !ring.cq.is_empty() || !ring.due.is_empty() || !ring.overflow.is_empty()
+    }
+
+    pub(crate) fn stirred(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.world.kernel.borrow().rings[self.id].stirred)
     }
 
     pub(crate) fn needs_enter(&self) -> bool {
