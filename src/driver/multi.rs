@@ -192,9 +192,9 @@ impl Shape {
         let config = RingConfig::new(self.max, self.size)
             .bufs(self.step)
             .incremental(self.incremental);
-        // SAFETY: the pages are nobody else's, as long as the configuration says, and kept until `keep` is
-        // dropped. The driver keeps the ring until it has unregistered it and every op has ended;
-        // if that fails it leaks it.
+        // SAFETY: the pages are nobody else's, as long as the configuration says, and kept until
+        // `keep` is dropped. The driver keeps the ring until it has unregistered it and every op
+        // has ended; if that fails it leaks it.
         let buffers = unsafe { BufRing::new(memory, config) };
         let address = buffers.ring_address();
         // SAFETY: the address is that of `descriptors`, see above.

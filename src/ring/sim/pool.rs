@@ -1,8 +1,8 @@
 //! The memory of provided buffers, kept for the next world.
 //!
 //! To map it, to touch each page for the first time and to unmap it is a fifth of a short run. What
-//! a core gives back is used again by a later world only: in its own nobody has it, so that whatever
-//! the simulated kernel still does there is too late, and [`assert_lent`] says so. One world in
+//! a core gives back is used again by a later world only. In its own nobody has it, so that all
+//! that the simulated kernel does there comes too late, and [`assert_lent`] says so. One world in
 //! eight has fresh mappings, which are unmapped when they are given back: there the processor finds
 //! everybody else who comes too late.
 
