@@ -22,6 +22,7 @@ fn check(name: &str, faults: Faults) {
 fn all() -> Faults {
     Faults::default()
         .rate(Fault::Error, 0.005)
+        .rate(Fault::DiskError, 0.005)
         .rate(Fault::Reset, 0.002)
 }
 

@@ -27,7 +27,9 @@ pub(crate) struct Options {
 
 /// With faults that the service itself is told of: disks that fail, connections that are reset.
 pub(crate) fn check() -> Check {
-    let faults = Faults::default().rate(Fault::Error, 0.002);
+    let faults = Faults::default()
+        .rate(Fault::Error, 0.002)
+        .rate(Fault::DiskError, 0.002);
     let faults = faults.rate(Fault::Reset, 0.01);
     Check::new().faults(faults).limit(Duration::from_secs(300))
 }

@@ -95,6 +95,7 @@ fn faults(kinds: Kinds) -> Faults {
     match kinds {
         Kinds::All => Faults::default()
             .rate(Fault::Error, 0.005)
+            .rate(Fault::DiskError, 0.005)
             .rate(Fault::Reset, 0.002),
         Kinds::Invisible => Faults::default(),
         Kinds::None => Faults::none(),

@@ -59,8 +59,9 @@ impl Sim {
         kernel.note(TEST, || format!("** {text}"));
     }
 
-    /// How often `fault` has happened in this run so far: without [`Fault::Error`] and
-    /// [`Fault::Reset`] nothing that a program sees is the simulation's doing.
+    /// How often `fault` has happened in this run so far. Without [`Fault::Error`],
+    /// [`Fault::DiskError`] and [`Fault::Reset`] nothing that a program is told is the simulation's
+    /// doing.
     pub fn happened(&self, fault: Fault) -> u64 {
         self.0.world.kernel.borrow().happened(fault)
     }

@@ -116,7 +116,8 @@ impl Scene {
     }
 
     fn faults(&self) -> u64 {
-        self.sim.happened(Fault::Error) + self.sim.happened(Fault::Reset)
+        let told = [Fault::Error, Fault::DiskError, Fault::Reset];
+        told.map(|fault| self.sim.happened(fault)).iter().sum()
     }
 
     /// What an error of an operation on a connection means. `asked`: it was to be ended.

@@ -16,6 +16,7 @@ use corering::spawn;
 use corering::task::{spawn_blocking, yield_now};
 use corering::time::{Instant, interval, sleep, timeout};
 use futures_lite::future::poll_once;
+use futures_util::future::join_all;
 
 use super::fate::{Fate, Fated};
 use super::random::Random;
@@ -183,15 +184,19 @@ async fn no_op(scene: &Scene, random: &mut Random) {
     }
 }
 
-/// A message to another core, or to this one: it comes there and means nothing.
+/// Messages to other cores, or to this one: they come there and mean nothing.
 async fn is_told(core: &Core, random: &mut Random) {
-    let mut telling = pin!(core.host.message(core.some_core(random)));
+    let messages = (0..1 + random.below(4)).map(|_| core.host.message(core.some_core(random)));
+    let messages: Vec<_> = messages.collect();
+    let mut telling = pin!(join_all(messages));
     let told = match random.one_in(core.scene.style.ends) {
         true => poll_once(telling).await,
         false => Some((&mut telling).await),
     };
-    if let Some(Err(error)) = told {
-        core.scene.failed("message", &error, false, None);
+    for told in told.into_iter().flatten() {
+        if let Err(error) = told {
+            core.scene.failed("message", &error, false, None);
+        }
     }
 }
 

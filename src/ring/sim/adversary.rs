@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::errnos::On;
-use super::faults::{Coverage, Fault, Faults, errnos, errnos_of_unix};
+use super::faults::{Coverage, Fault, Faults, disk_errnos, errnos, errnos_of_unix};
 use crate::ring::opcode;
 
 /// Probabilities are counted in this.
@@ -100,17 +100,22 @@ impl Adversary {
 
     /// Whether `fault` happens to `op` now.
     pub(super) fn strikes(&mut self, fault: Fault, op: u8) -> bool {
+        let strikes = self.wants(fault, op);
+        if strikes {
+            self.coverage.count(op, fault);
+        }
+        strikes
+    }
+
+    /// The same, of what is counted where its effect is seen.
+    pub(super) fn wants(&mut self, fault: Fault, op: u8) -> bool {
         let rate = self.rates[fault.index()];
         if rate == 0 || !fault.concerns(op) {
             return false;
         }
         let (number, value) = self.draw();
         let strikes = (value >> 32) < u64::from(rate);
-        let strikes = strikes && self.settle(name(fault), number, 1) == 1;
-        if strikes {
-            self.coverage.count(op, fault);
-        }
-        strikes
+        strikes && self.settle(name(fault), number, 1) == 1
     }
 
     /// The errno that is forced on this try of `op`, if it is its turn.
@@ -142,7 +147,16 @@ impl Adversary {
         } else {
             errnos(op)
         };
-        if errnos.is_empty() || !self.strikes(Fault::Error, op) {
+        self.one_of(Fault::Error, op, errnos)
+    }
+
+    /// The errno that `op` on a file fails with now because of its disk, if it does.
+    pub(super) fn disk_errno(&mut self, op: u8) -> Option<i32> {
+        self.one_of(Fault::DiskError, op, disk_errnos(op))
+    }
+
+    fn one_of(&mut self, fault: Fault, op: u8, errnos: &[i32]) -> Option<i32> {
+        if errnos.is_empty() || !self.strikes(fault, op) {
             return None;
         }
         let (_, value) = self.draw();
@@ -194,6 +208,8 @@ fn name(fault: Fault) -> &'static str {
         Fault::Busy => "enter busy",
         Fault::Lost => "datagram lost",
         Fault::Duplicated => "datagram came twice",
+        Fault::DiskError => "disk error",
+        Fault::Overflow => "completion queue full",
     }
 }
 

@@ -15,7 +15,8 @@ pub enum Fault {
     Reordered,
     /// Fewer bytes than there could be.
     Short,
-    /// The operation fails with an errno that its man page lists, and has had no effect.
+    /// The operation fails with an errno that its man page lists, and has had no effect. What is
+    /// the disk's doing is [`DiskError`](Fault::DiskError).
     Error,
     /// The connection is reset.
     Reset,
@@ -41,11 +42,17 @@ pub enum Fault {
     Lost,
     /// A datagram arrives twice.
     Duplicated,
+    /// An operation on a file or its name fails as a bad or a full disk has it fail: `EIO`,
+    /// `ENOSPC`, `EDQUOT`. A sync that fails loses what was not synced.
+    DiskError,
+    /// The completion queue is full: a completion is kept back until the ring is entered again, and
+    /// a multishot operation ends with it.
+    Overflow,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Fault; 16] = [
+    pub const ALL: [Fault; 18] = [
         Fault::Late,
         Fault::Reordered,
         Fault::Short,
@@ -62,6 +69,8 @@ impl Fault {
         Fault::Busy,
         Fault::Lost,
         Fault::Duplicated,
+        Fault::DiskError,
+        Fault::Overflow,
     ];
 
     pub(super) fn index(self) -> usize {
@@ -83,6 +92,8 @@ impl Fault {
                     | opcode::WRITE
             ),
             Fault::Error => !errnos(op).is_empty(),
+            Fault::DiskError => !disk_errnos(op).is_empty(),
+            Fault::Overflow => true,
             Fault::Reset => matches!(op, opcode::RECV | opcode::SEND | opcode::SENDMSG),
             Fault::Lost | Fault::Duplicated => matches!(op, opcode::SEND | opcode::SENDMSG),
             Fault::MultishotEnd => matches!(op, opcode::RECV | opcode::RECVMSG | opcode::ACCEPT),
@@ -153,9 +164,8 @@ pub(crate) fn name_of(op: u8) -> &'static str {
 /// page and those of the io_uring layer.
 pub(crate) fn errnos(op: u8) -> &'static [i32] {
     use libc::{
-        EACCES, EADDRNOTAVAIL, EBUSY, ECONNABORTED, ECONNREFUSED, ECONNRESET, EDQUOT, EFBIG,
-        EHOSTUNREACH, EINTR, EIO, EMFILE, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, ENOSPC, EPERM,
-        EPIPE, ETIMEDOUT,
+        EACCES, EADDRNOTAVAIL, EBUSY, ECONNABORTED, ECONNREFUSED, ECONNRESET, EFBIG, EHOSTUNREACH,
+        EINTR, EMFILE, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, EPERM, EPIPE, ETIMEDOUT,
     };
     match op {
         opcode::ACCEPT => &[ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM],
@@ -173,18 +183,29 @@ pub(crate) fn errnos(op: u8) -> &'static [i32] {
         opcode::SEND | opcode::SENDMSG | opcode::SEND_ZC => {
             &[ECONNRESET, EPIPE, ETIMEDOUT, EHOSTUNREACH, ENOBUFS, ENOMEM]
         }
-        opcode::READ => &[EIO, ENOMEM],
-        opcode::WRITE => &[EIO, ENOSPC, EDQUOT, EFBIG, ENOMEM],
-        opcode::FSYNC => &[EIO, ENOSPC, EDQUOT],
-        opcode::OPENAT => &[EMFILE, ENFILE, ENOMEM, EACCES, EIO],
-        opcode::CLOSE => &[EIO, EINTR, ENOSPC, EDQUOT],
-        opcode::POLL_ADD => &[ENOMEM],
-        opcode::STATX => &[EIO, EACCES, ENOMEM],
-        opcode::RENAMEAT => &[EIO, EACCES, ENOSPC, EDQUOT, ENOMEM],
-        opcode::UNLINKAT => &[EIO, EACCES, EBUSY, ENOMEM],
-        opcode::MKDIRAT => &[EIO, EACCES, ENOSPC, EDQUOT, ENOMEM],
-        opcode::FTRUNCATE => &[EIO, ENOSPC, EFBIG],
+        opcode::READ | opcode::POLL_ADD => &[ENOMEM],
+        opcode::WRITE => &[EFBIG, ENOMEM],
+        opcode::OPENAT => &[EMFILE, ENFILE, ENOMEM, EACCES],
+        opcode::CLOSE => &[EINTR],
+        opcode::STATX | opcode::RENAMEAT | opcode::MKDIRAT => &[EACCES, ENOMEM],
+        opcode::UNLINKAT => &[EACCES, EBUSY, ENOMEM],
+        opcode::FTRUNCATE => &[EFBIG],
         opcode::MSG_RING => &[libc::EOVERFLOW, ENOMEM],
+        _ => &[],
+    }
+}
+
+/// The same for want of a disk that works or has room: of files and names alone.
+pub(crate) fn disk_errnos(op: u8) -> &'static [i32] {
+    use libc::{EDQUOT, EIO, ENOSPC};
+    match op {
+        opcode::READ | opcode::OPENAT | opcode::STATX | opcode::UNLINKAT => &[EIO],
+        opcode::WRITE
+        | opcode::FSYNC
+        | opcode::CLOSE
+        | opcode::RENAMEAT
+        | opcode::MKDIRAT
+        | opcode::FTRUNCATE => &[EIO, ENOSPC, EDQUOT],
         _ => &[],
     }
 }
@@ -206,7 +227,7 @@ pub(crate) fn errnos_of_unix(op: u8) -> &'static [i32] {
 /// The kinds that a correct program never sees, because the runtime deals with them (lateness,
 /// order, short counts, ended multishots, …), are on by default, and so are those that UDP does to
 /// everybody ([`Fault::Lost`] and [`Fault::Duplicated`], between hosts). Those that a program is
-/// told of, [`Fault::Error`] and [`Fault::Reset`], are off.
+/// told of, [`Fault::Error`], [`Fault::DiskError`] and [`Fault::Reset`], are off.
 ///
 /// In each run some of the kinds are switched off, chosen by the seed: what many faults at once
 /// would hide shows among few.
@@ -216,8 +237,8 @@ pub(crate) fn errnos_of_unix(op: u8) -> &'static [i32] {
 /// ```
 /// use corering::sim::{Fault, Faults};
 ///
-/// let faults = Faults::default().rate(Fault::Reset, 0.01).rate(Fault::Short, 0.0);
-/// assert_eq!(faults.rate_of(Fault::Reset), 0.01);
+/// let faults = Faults::default().rate(Fault::DiskError, 0.01).rate(Fault::Short, 0.0);
+/// assert_eq!(faults.rate_of(Fault::DiskError), 0.01);
 /// assert_eq!(Faults::none().rate_of(Fault::Late), 0.0);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -243,6 +264,7 @@ impl Default for Faults {
             .rate(Fault::LateNotification, 0.3)
             .rate(Fault::Interrupted, 0.05)
             .rate(Fault::Busy, 0.02)
+            .rate(Fault::Overflow, 0.005)
             .swarm(true)
     }
 }

@@ -80,6 +80,8 @@ pub(super) struct RingState {
     pub(super) cq_entries: usize,
     pub(super) overflow: VecDeque<Cqe>,
     pub(super) overflows: u32,
+    /// There is no room until the next enter.
+    pub(super) fills_up: bool,
     /// Ops that are to be tried when the ring is entered.
     pub(super) due: VecDeque<Id>,
     pub(super) by_key: HashMap<u64, Id, BuildHasherDefault<OfKey>>,
@@ -110,6 +112,11 @@ impl Hasher for OfKey {
 }
 
 impl RingState {
+    /// Whether the next completion is kept back: behind those that are, too.
+    pub(super) fn is_full(&self) -> bool {
+        self.fills_up || self.cq.len() >= self.cq_entries || !self.overflow.is_empty()
+    }
+
     /// Has an op tried when the ring is entered.
     fn add_due(&mut self, op: Id) {
         self.due.push_back(op);

@@ -13,8 +13,8 @@
 //! * `unix`, `unix_messages`: sockets of one host.
 //! * `disk`, `files`, `names`: files, and what a power failure leaves of them. `buffers`: provided
 //!   buffers.
-//! * `memory`: the only place that touches what the process has lent. `pool`: mappings that are kept
-//!   from world to world.
+//! * `memory`: the only place that touches what the process has lent. `pool`: mappings that are
+//!   kept from world to world.
 //! * `calls`: plain system calls. `trace`: what happened, as a digest and for a reader.
 //!
 //! # Rules

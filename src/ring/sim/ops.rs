@@ -140,8 +140,10 @@ impl Kernel {
             match self.try_op(id, &sqe) {
                 Tried::Done(result, flags) => return self.finish(id, result, flags),
                 Tried::Item(result, flags) => {
-                    let full = self.rings[ring].cq.len() >= self.rings[ring].cq_entries;
-                    if full || self.adversary.strikes(Fault::MultishotEnd, sqe.opcode) {
+                    self.may_fill_up(ring, sqe.opcode);
+                    if self.rings[ring].is_full()
+                        || self.adversary.strikes(Fault::MultishotEnd, sqe.opcode)
+                    {
                         return self.finish(id, result, flags);
                     }
                     self.post(ring, &sqe, result, flags | MORE);
@@ -252,8 +254,22 @@ impl Kernel {
             if let Some(object) = object.filter(|_| on == On::Udp) {
                 errno = errno.map(|errno| self.errno_of_messages(object, errno));
             }
+            if errno.is_none() && self.is_of_a_disk(host, on, sqe) {
+                errno = self.adversary.disk_errno(sqe.opcode);
+            }
         }
         errno.map(|errno| self.fail(host, object, sqe, errno))
+    }
+
+    /// Whether an op works on a file or a name.
+    fn is_of_a_disk(&self, host: HostId, on: On, sqe: &RawSqe) -> bool {
+        match sqe.opcode {
+            opcode::CLOSE => {
+                let closed = self.object_of(host, sqe.fd);
+                closed.is_ok_and(|object| self.on(Some(object)) == On::File)
+            }
+            _ => matches!(on, On::File | On::Nothing),
+        }
     }
 
     /// An error that the adversary has chosen, with what belongs to it.
@@ -339,16 +355,27 @@ impl Kernel {
         let name = &self.hosts[host].name;
         self.trace
             .completed(self.now_ns, ring, name, sqe.opcode, cqe);
-        self.post_raw(ring, cqe);
+        if flags & MORE == 0 {
+            self.may_fill_up(ring, sqe.opcode);
+        }
+        self.post_raw(ring, sqe.opcode, cqe);
     }
 
-    fn post_raw(&mut self, ring: RingId, cqe: Cqe) {
+    /// The completion queue may turn out to be full, as if there had been more completions.
+    fn may_fill_up(&mut self, ring: RingId, op: u8) {
+        if self.adversary.wants(Fault::Overflow, op) {
+            self.rings[ring].fills_up = true;
+        }
+    }
+
+    fn post_raw(&mut self, ring: RingId, op: u8, cqe: Cqe) {
         let ring = &mut self.rings[ring];
         ring.stirred.set(true);
-        if ring.cq.len() < ring.cq_entries && ring.overflow.is_empty() {
-            ring.cq.push_back(cqe);
-        } else {
+        if ring.is_full() {
+            self.adversary.coverage.count(op, Fault::Overflow);
             ring.overflow.push_back(cqe);
+        } else {
+            ring.cq.push_back(cqe);
         }
     }
 
@@ -364,8 +391,10 @@ impl Kernel {
         let res = sqe.len.cast_signed();
         let user_data = sqe.off;
         let flags = 0;
+        self.may_fill_up(target, sqe.opcode);
         self.post_raw(
             target,
+            sqe.opcode,
             Cqe {
                 user_data,
                 res,

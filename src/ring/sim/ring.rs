@@ -52,6 +52,7 @@ impl SimRing {
             cq_entries: (config.cq_entries.max(config.entries) as usize).next_power_of_two(),
             overflow: Default::default(),
             overflows: 0,
+            fills_up: false,
             due: Default::default(),
             by_key: Default::default(),
             groups: Vec::new(),
@@ -118,6 +119,10 @@ impl SimRing {
         };
         let end = self.world.now_ns() + limit.min(WAIT_MAX_NS);
         while !self.has_completions() {
+            if self.has_overflown() {
+                self.reap();
+                continue;
+            }
             let next = self.world.kernel.borrow().next_event_ns();
             match next {
                 Some(at) if at <= end => self.world.advance(at),
@@ -138,6 +143,12 @@ impl SimRing {
         !self.world.kernel.borrow().rings[self.id].cq.is_empty()
     }
 
+    fn has_overflown(&self) -> bool {
+        !self.world.kernel.borrow().rings[self.id]
+            .overflow
+            .is_empty()
+    }
+
     /// Tries what is due and makes completions visible.
     fn reap(&mut self) {
         let mut kernel = self.world.kernel.borrow_mut();
@@ -146,6 +157,9 @@ impl SimRing {
         }
         kernel.run_due(self.id);
         let ring = &mut kernel.rings[self.id];
+        if std::mem::take(&mut ring.fills_up) {
+            return; // the next enter finds room
+        }
         while ring.cq.len() < ring.cq_entries
             && let Some(cqe) = ring.overflow.pop_front()
         {
