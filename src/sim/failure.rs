@@ -85,7 +85,10 @@ impl fmt::Display for Failure {
                  the simulation does not decide (the real time, a hash map's order, a thread)."
             )?;
         }
-        writeln!(f, "\nIt takes these {} choices:", self.choices.len())?;
+        match self.choices.len() {
+            1 => writeln!(f, "\nIt takes this choice:")?,
+            n => writeln!(f, "\nIt takes these {n} choices:")?,
+        }
         for choice in self.choices.iter().take(CHOICES) {
             let ms = choice.at_ns as f64 / 1e6;
             writeln!(f, "{ms:>14.6} ms  {} = {}", choice.what, choice.value)?;
