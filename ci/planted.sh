@@ -15,8 +15,8 @@
 # A bug counts as caught if the tests named still build and one of them fails, or does not end in
 # time. Where the test runs a simulation with many seeds, it is said how many of them it took, and
 # at the end of how many bugs that is known. Without the bugs all of them pass: that is checked
-# first. The copy is in a directory of its own below the target directory, and so is what is built
-# from it: the tree itself is only read. PLANTED_LIMIT is the number of seconds for one test to fail.
+# first. The copy is in a directory of its own below the target directory, and so is what is
+# built from it: the tree itself is only read. PLANTED_LIMIT: seconds that a test has to fail.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
