@@ -12,6 +12,8 @@ EXAMPLES=(
     "echo|--demo 2|requests/s"
     "framed|--demo|every reply was the one to its request"
     "hello||hello, ring"
+    "kv|--demo|every reply was right, and in its place"
+    "kv|--demo --cores 3|every reply was right, and in its place"
     "poller|--seconds 2|the worst beat was"
     "race||the other one says far"
     "read_at||64 bytes from 0"
