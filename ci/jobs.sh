@@ -42,7 +42,10 @@ run_readme() {
 job_install() {
     local packages=() tool
     have qemu-system-x86_64 || packages+=(qemu-system-x86)
-    for tool in cc:gcc cpio:cpio strace:strace valgrind:valgrind jq:jq; do
+    # redis-tools has the server's program, too, by another name; redis-server would start it as a
+    # service.
+    for tool in cc:gcc cpio:cpio strace:strace valgrind:valgrind jq:jq redis-check-rdb:redis-tools
+    do
         have "${tool%%:*}" || packages+=("${tool##*:}")
     done
     [ -e /usr/share/doc/busybox-static ] || packages+=(busybox-static)
@@ -293,7 +296,7 @@ job_spelling() {
 
 ## scripts: bash and shellcheck accept the scripts
 job_scripts() {
-    local scripts=(kernel-check.sh .ci/run ci/*.sh) script
+    local scripts=(kernel-check.sh .ci/run ci/*.sh benches/*.sh) script
     for script in "${scripts[@]}"; do bash -n "$script"; done
     have shellcheck || skip "no shellcheck (bash -n passed)"
     shellcheck -x "${scripts[@]}"
