@@ -123,7 +123,12 @@ impl Drop for Server {
 }
 
 async fn expire(shard: ShardRef) {
+    let first = shard.borrow().store.first();
     loop {
+        // A core that has no such key sleeps as long as nobody asks.
+        while shard.borrow().store.expiring() == 0 {
+            first.notified().await;
+        }
         sleep(EXPIRE_EVERY).await;
         shard.borrow_mut().store.expire();
     }

@@ -8,8 +8,10 @@ mod value;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::mem;
+use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use corering::sync::Notify;
 use corering::time::Instant;
 use hashbrown::HashTable;
 
@@ -105,6 +107,8 @@ pub(crate) struct Store {
     used: usize,
     used_max: usize,
     expired: u64,
+    /// Told when there is a key that expires, and there was none.
+    first: Rc<Notify>,
 }
 
 impl Store {
@@ -119,6 +123,7 @@ impl Store {
             used: 0,
             used_max,
             expired: 0,
+            first: Rc::default(),
         }
     }
 
@@ -214,7 +219,7 @@ impl Store {
             (NEVER, NEVER) => {}
             (NEVER, _) => {
                 entry.listed = listed;
-                self.expiring.push(key.hash);
+                self.list(key.hash);
             }
             (_, NEVER) => {
                 let listed = entry.listed;
@@ -246,6 +251,11 @@ impl Store {
         self.expiring = Vec::new();
         self.used = 0;
         mem::take(&mut self.table)
+    }
+
+    /// For [`expire`](Store::expire): told when there is a key that expires, and there was none.
+    pub(crate) fn first(&self) -> Rc<Notify> {
+        Rc::clone(&self.first)
     }
 
     /// Removes keys that have expired: as many as it comes across while there are many among those
@@ -322,7 +332,7 @@ impl Store {
         };
         self.used += cost(&entry);
         if deadline_ms != NEVER {
-            self.expiring.push(key.hash);
+            self.list(key.hash);
         }
         self.table
             .insert_unique(key.hash, entry, |entry| self.hashing.hash(&entry.key));
@@ -334,6 +344,14 @@ impl Store {
         if entry.deadline_ms != NEVER {
             self.unlist(entry.listed);
         }
+    }
+
+    /// Adds a place to the list.
+    fn list(&mut self, hash: u64) {
+        if self.expiring.is_empty() {
+            self.first.notify_one();
+        }
+        self.expiring.push(hash);
     }
 
     /// Takes a place off the list. The last in it moves there, and its key is told.
