@@ -112,10 +112,14 @@ fn what_is_no_command_is_named() {
     assert_eq!(refused(b"*1\r\n:1\r\n"), Some(Malformed::NoBulk(b':')));
     assert_eq!(refused(b"get \"a\r\n"), Some(Malformed::Quotes));
     assert_eq!(refused(b"get 'a'b\r\n"), Some(Malformed::Quotes));
+    // A zero byte ends what is looked at: this is no length yet, and grows too long for one.
+    assert_eq!(parsed(&[b"*1\0\r\n"]), (Vec::new(), None));
+    assert_eq!(parsed(&[b"ping\0\r\n"]), (Vec::new(), None));
     let long = vec![b'7'; LINE_MAX + 2];
     assert_eq!(refused(&long), Some(Malformed::LineTooLong));
     let after = |start: &[u8]| refused(&[start, &long].concat());
     assert_eq!(after(b"*"), Some(Malformed::ArgsLengthTooLong));
+    assert_eq!(after(b"*1\0\r\n"), Some(Malformed::ArgsLengthTooLong));
     assert_eq!(after(b"*1\r\n$"), Some(Malformed::BulkLengthTooLong));
 }
 
