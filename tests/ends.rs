@@ -36,6 +36,8 @@ mod peer;
 mod receive;
 #[path = "ends/send.rs"]
 mod send;
+#[path = "ends/splice.rs"]
+mod splice;
 #[path = "ends/unix_receive.rs"]
 mod unix_receive;
 #[path = "ends/unix_send.rs"]
@@ -78,6 +80,8 @@ fn catalogue() -> Vec<Row> {
         Row::of::<send::Write<send::Vectored>>(),
         Row::of::<send::Write<send::ZeroCopy>>(),
         Row::of::<send::CloseStream>(),
+        Row::of::<splice::Splice<false>>(),
+        Row::of::<splice::Splice<true>>(),
         Row::of::<datagram::Receive<datagram::ByRecv>>(),
         Row::of::<datagram::Receive<datagram::ByRecvFrom>>(),
         Row::of::<datagram::Receive<datagram::ByPeek>>(),

@@ -82,6 +82,16 @@ fn datagrams_come_whole_and_none_is_lost_on_its_own_host() {
 }
 
 #[test]
+fn what_a_proxy_splices_is_neither_lost_nor_changed() {
+    check("proxies", all());
+}
+
+#[test]
+fn without_errors_every_byte_comes_through_a_proxy() {
+    check("proxies", Faults::default());
+}
+
+#[test]
 fn every_workload_has_a_test() {
     let names = workload::ALL.map(|workload| (workload.name, workload.about));
     let tested = [
@@ -94,6 +104,7 @@ fn every_workload_has_a_test() {
         "sync",
         "unix",
         "datagrams",
+        "proxies",
     ];
     assert_eq!(names.map(|(name, _)| name), tested);
 }

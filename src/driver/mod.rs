@@ -3,7 +3,7 @@
 //! * [`slot`]: where an op lives while the kernel may touch it. The memory-safety argument.
 //! * [`op`]: what a single-shot op is, its claim ([`Ticket`]) and its future ([`Submit`]).
 //! * [`multi`]: what a multishot op is.
-//! * `buffers`: the provided buffers, and who waits for one.
+//! * `buffers`: the provided buffers, and who waits for one. `pipes`: those for splicing.
 //! * `teardown`: how a core ends without freeing what the kernel may still touch.
 //!
 //! # Rules
@@ -21,6 +21,7 @@ mod erased;
 mod key;
 mod multi;
 mod op;
+mod pipes;
 mod slices;
 mod slot;
 mod teardown;
@@ -42,6 +43,7 @@ use self::buffers::SPARE_BYTES;
 pub(crate) use self::key::Key;
 pub(crate) use self::multi::{BUFFER_GROUP, DATAGRAM_GROUP, MultiOp, provide_buffers};
 pub(crate) use self::op::{Op, Submit, Ticket, copied, filled};
+pub(crate) use self::pipes::Pipe;
 use self::slices::Slices;
 pub(crate) use self::slot::Item;
 use self::slot::{Abandoned, Effect, Slots};
@@ -82,6 +84,8 @@ pub(crate) struct Driver {
     starved_of_datagrams: RefCell<VecDeque<Weak<dyn Resume>>>,
     /// Bytes that ops without a provided buffer may still put aside; see [`Driver::borrow_bytes`].
     spare_bytes: Cell<usize>,
+    /// Pipes that are not in use.
+    pipes: RefCell<Vec<Pipe>>,
 }
 
 struct Core {
@@ -135,6 +139,7 @@ impl Driver {
             starved: RefCell::default(),
             starved_of_datagrams: RefCell::default(),
             spare_bytes: Cell::new(SPARE_BYTES),
+            pipes: RefCell::default(),
         })
     }
 

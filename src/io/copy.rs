@@ -121,8 +121,16 @@ where
     for<'s> &'s A: AsyncBufRead + AsyncWrite,
     for<'s> &'s B: AsyncBufRead + AsyncWrite,
 {
-    let mut there = OneWay(None, pin!(copy_to_end(a, b)));
-    let mut back = OneWay(None, pin!(copy_to_end(b, a)));
+    both(copy_to_end(a, b), copy_to_end(b, a)).await
+}
+
+/// Waits for both directions, or the first error of either.
+pub(crate) async fn both(
+    there: impl Future<Output = io::Result<u64>>,
+    back: impl Future<Output = io::Result<u64>>,
+) -> io::Result<(u64, u64)> {
+    let mut there = OneWay(None, pin!(there));
+    let mut back = OneWay(None, pin!(back));
     poll_fn(|cx| {
         if let (Poll::Ready(there), Poll::Ready(back)) = (there.poll(cx)?, back.poll(cx)?) {
             return Poll::Ready(Ok((there, back)));

@@ -142,6 +142,7 @@ pub use self::buf_read::{AsyncBufRead, Lines};
 pub(crate) use self::buffered::too_large;
 pub use self::buffered::{BufReader, BufWriter};
 pub(crate) use self::by_reference::by_reference;
+pub(crate) use self::copy::both;
 pub use self::copy::{copy, copy_bidirectional};
 pub use self::duplex::{DuplexStream, duplex};
 pub use self::framed::{Decoder, Encoder, FramedRead, FramedWrite, LengthCodec, LinesCodec};

@@ -82,7 +82,7 @@ pub use self::limit::{Acquire, ConnectionLimit, ConnectionPermit};
 pub use self::lookup::{ToSocketAddrs, lookup_host};
 pub use self::stream::{
     FillBuf, FillMore, Read, Recv, StreamSocket, Write, WriteAll, WriteVectored,
-    WriteWithDescriptors, WriteZeroCopy,
+    WriteWithDescriptors, WriteZeroCopy, splice, splice_bidirectional,
 };
 pub use self::tcp::{Connect, Keepalive, TcpListener, TcpSocket, TcpStream};
 pub use self::udp::UdpSocket;

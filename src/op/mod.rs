@@ -21,6 +21,7 @@ mod nop;
 mod open;
 mod poll;
 mod read;
+mod readable;
 mod recv;
 mod recv_multi;
 mod recv_owned;
@@ -32,6 +33,7 @@ mod send_to;
 mod send_vectored;
 mod send_zc;
 mod sendmsg;
+mod splice_out;
 mod statx;
 mod unlink;
 mod write;
@@ -56,6 +58,7 @@ pub(crate) use self::nop::Nop;
 pub(crate) use self::open::Open;
 pub(crate) use self::poll::Poll;
 pub(crate) use self::read::Read;
+pub(crate) use self::readable::Readable;
 pub(crate) use self::recv::Recv;
 pub(crate) use self::recv_multi::RecvMulti;
 pub(crate) use self::recv_owned::RecvOwned;
@@ -67,6 +70,7 @@ pub(crate) use self::send_to::SendTo;
 pub(crate) use self::send_vectored::SendVectored;
 pub(crate) use self::send_zc::SendZc;
 pub(crate) use self::sendmsg::SendMsg;
+pub(crate) use self::splice_out::SpliceOut;
 pub(crate) use self::statx::{Stat, Statx, Target};
 pub(crate) use self::unlink::Unlink;
 pub(crate) use self::write::Write;
@@ -88,6 +92,9 @@ pub(crate) trait Receiver: 'static {
 
     /// A one-shot receive has ended, and what it brought is for the next reader.
     fn received_late(&self, bytes: io::Result<Bytes>);
+
+    /// A poll has ended, and has taken nothing.
+    fn polled(&self);
 }
 
 /// A stream socket, as its sends see it. One of them is in flight at a time.
@@ -111,6 +118,16 @@ pub(crate) trait Sender: 'static {
 
     /// A send has ended for good with `result`, which comes back; the next one may start.
     fn sent(&self, result: io::Result<usize>) -> io::Result<usize>;
+}
+
+/// What became of the bytes in the pipe of a [`SpliceOut`].
+pub(crate) enum Poured<S> {
+    /// They are sent, or never will be.
+    All(io::Result<()>),
+    /// The rest is sent by another op, which nobody waits for.
+    HandedOver,
+    /// The stream has no more room.
+    Rest(SpliceOut<S>),
 }
 
 /// A message as it came: whole, with what came beside its bytes.

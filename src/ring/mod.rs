@@ -386,6 +386,15 @@ impl Ring {
         }
     }
 
+    /// A new pipe: its ends to read from and to write to, CLOEXEC and blocking.
+    pub(crate) fn pipe(&self) -> io::Result<(Fd, Fd)> {
+        match &self.kernel {
+            Kernel::Uring(_) => sys::pipe(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.pipe(),
+        }
+    }
+
     /// A new eventfd of this kernel, CLOEXEC and blocking, with count 0.
     pub(crate) fn eventfd(&self) -> io::Result<Fd> {
         match &self.kernel {

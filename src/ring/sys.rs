@@ -28,6 +28,28 @@ pub(super) fn socket_pair(kind: Type) -> io::Result<(Fd, Fd)> {
     Ok((Fd::from(OwnedFd::from(a)), Fd::from(OwnedFd::from(b))))
 }
 
+/// A new pipe of the real kernel, CLOEXEC and blocking: its ends to read from and to write to.
+pub(super) fn pipe() -> io::Result<(Fd, Fd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: `ends` is two writable numbers for the duration of the call.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let [reader, writer] = ends;
+    Ok((Fd::adopt(reader), Fd::adopt(writer)))
+}
+
+/// Whether the next `SIGPIPE` ends this process. Rust's runtime has it ignored; a program that is
+/// started in another way, or gives itself the default back, has not.
+pub(crate) fn is_sigpipe_deadly() -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: nothing is set, and `action` is writable; it was filled if the call succeeds.
+    unsafe {
+        libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_DFL
+    }
+}
+
 /// A new eventfd of the real kernel, CLOEXEC and blocking, with count 0; see `Ring::eventfd`.
 pub(crate) fn eventfd() -> io::Result<Fd> {
     // SAFETY: eventfd takes no pointer.
@@ -108,6 +130,60 @@ impl Fd {
     /// Lets calls on a socket of std's wait, which the ring needs to wait for it.
     pub(crate) fn set_blocking(&self) -> io::Result<()> {
         self.options().set_nonblocking(false)
+    }
+
+    /// Has plain calls on a socket never wait. The ring waits all the same: it looks at the flags
+    /// of each submission, not at those of the descriptor (tried on 6.1, 6.12 and 6.18).
+    pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
+        #[cfg(feature = "sim")]
+        if self.simulated().is_some() {
+            return Ok(());
+        }
+        self.options().set_nonblocking(true)
+    }
+
+    /// Moves up to `len` bytes to `to` without copying them; one of the two is a pipe. Never waits
+    /// for the pipe, nor for a socket that [does not block](Fd::set_nonblocking).
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`: nothing is there, or there is no room. `EINVAL`: it cannot be done with these
+    /// two. What a receive or a send reports.
+    pub(crate) fn splice(&self, to: &Fd, len: usize) -> io::Result<usize> {
+        #[cfg(feature = "sim")]
+        if let Some(call) = self.simulated() {
+            return call.splice(to, len);
+        }
+        let (none, flags) = (std::ptr::null_mut(), libc::SPLICE_F_NONBLOCK);
+        // SAFETY: no offsets are given, so no memory of ours is touched.
+        let moved = unsafe { libc::splice(self.raw(), none, to.raw(), none, len, flags) };
+        usize::try_from(moved).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Takes `len` bytes that are in a pipe.
+    pub(crate) fn drain(&self, len: usize) -> io::Result<Vec<u8>> {
+        #[cfg(feature = "sim")]
+        if let Some(call) = self.simulated() {
+            return call.drain(len);
+        }
+        let mut bytes = vec![0; len];
+        let mut done = 0;
+        while done < len {
+            let rest = &mut bytes[done..];
+            // SAFETY: `rest` is so many writable bytes for the duration of the call.
+            let n = unsafe { libc::read(self.raw(), rest.as_mut_ptr().cast(), rest.len()) };
+            match usize::try_from(n) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => done += n,
+                Err(_) => {
+                    let error = io::Error::last_os_error();
+                    if error.kind() != io::ErrorKind::Interrupted {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(bytes)
     }
 
     fn options(&self) -> SockRef<'_> {

@@ -238,6 +238,9 @@ pub(crate) trait Scene: Sized + 'static {
     /// Polls, and turns, before the one that submits it.
     const PRELUDE: usize = 0;
 
+    /// Has the runtime make what it keeps.
+    async fn warm() {}
+
     async fn set(state: State) -> Self;
 
     fn begin(self: &Rc<Self>, how: Rc<How>) -> Attempt;

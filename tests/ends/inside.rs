@@ -55,6 +55,7 @@ fn tried<S: Scene>(runtime: &mut Option<Runtime>, way: Way, state: State) -> Ver
     let tried = catch_unwind(AssertUnwindSafe(|| {
         current.block_on(async {
             asleep_once().await;
+            S::warm().await;
             let before = Baseline::now();
             match timeout(PATIENCE, tried_on::<S>(way, state)).await {
                 Ok(()) => before.is_back().await,

@@ -8,6 +8,7 @@ pub(crate) mod kills;
 pub(crate) mod model;
 pub(crate) mod net;
 pub(crate) mod pattern;
+pub(crate) mod proxies;
 pub(crate) mod random;
 pub(crate) mod receive;
 pub(crate) mod records;
@@ -37,7 +38,7 @@ pub(crate) struct Workload {
     start: fn(Sim) -> Run,
 }
 
-pub(crate) const ALL: [Workload; 9] = [
+pub(crate) const ALL: [Workload; 10] = [
     Workload {
         name: "streams",
         about: "clients and servers talk, in every form of reading and writing",
@@ -82,6 +83,11 @@ pub(crate) const ALL: [Workload; 9] = [
         name: "datagrams",
         about: "sockets of one host and of two send each other numbered datagrams",
         start: |sim| Box::pin(datagrams::run(sim)),
+    },
+    Workload {
+        name: "proxies",
+        about: "programs talk through a proxy that splices and copies, and begins anew",
+        start: |sim| Box::pin(proxies::run(sim)),
     },
 ];
 

@@ -275,6 +275,10 @@ impl Receiver for Resource {
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
         self.note(format!("late {}", words(&bytes, text)));
     }
+
+    fn polled(&self) {
+        self.note("polled");
+    }
 }
 
 impl Sender for Resource {

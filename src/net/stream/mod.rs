@@ -21,6 +21,7 @@ mod read;
 mod recv;
 mod recv_side;
 mod send_side;
+mod splice;
 mod write;
 mod write_descriptors;
 
@@ -37,6 +38,7 @@ use self::inbox::RecvSide;
 pub use self::read::Read;
 pub use self::recv::Recv;
 use self::send_side::SendSide;
+pub use self::splice::{splice, splice_bidirectional};
 pub use self::write::{Write, WriteAll, WriteVectored, WriteZeroCopy};
 pub use self::write_descriptors::WriteWithDescriptors;
 use crate::driver::{Driver, Key};

@@ -352,6 +352,11 @@ impl Receiver for Socket {
         drop(side);
         self.wake_reader();
     }
+
+    fn polled(&self) {
+        self.recv.borrow_mut().arm = Arm::Idle;
+        self.wake_reader();
+    }
 }
 
 impl Resume for Socket {

@@ -364,7 +364,7 @@ fn submit<T: Op>(
 }
 
 /// Ends the turn of a send whose buffer panics when it is asked where it is.
-struct Turn<'a>(&'a Socket);
+pub(super) struct Turn<'a>(pub(super) &'a Socket);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {

@@ -442,7 +442,9 @@ impl TcpStream {
     pub async fn into_std(self) -> io::Result<(std::net::TcpStream, Vec<Lease>)> {
         let fd = self.as_fd().try_clone_to_owned()?;
         let unread = self.close().await?;
-        Ok((std::net::TcpStream::from(fd), unread))
+        let stream = std::net::TcpStream::from(fd);
+        stream.set_nonblocking(false)?; // it may have been spliced
+        Ok((stream, unread))
     }
 }
 

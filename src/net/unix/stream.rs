@@ -354,7 +354,9 @@ impl UnixStream {
     pub async fn into_std(self) -> io::Result<(std::os::unix::net::UnixStream, Vec<Lease>)> {
         let fd = self.as_fd().try_clone_to_owned()?;
         let unread = self.close().await?;
-        Ok((std::os::unix::net::UnixStream::from(fd), unread))
+        let stream = std::os::unix::net::UnixStream::from(fd);
+        stream.set_nonblocking(false)?; // it may have been spliced
+        Ok((stream, unread))
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::errnos::On;
-use super::faults::{Coverage, Fault, Faults, disk_errnos, errnos, errnos_of_unix};
+use super::faults::{Coverage, Fault, Faults, disk_errnos};
 use crate::ring::opcode;
 
 /// Probabilities are counted in this.
@@ -140,13 +140,8 @@ impl Adversary {
         Some(errno)
     }
 
-    /// The errno that `op` fails with now, if it does. `is_unix`: on a Unix socket.
-    pub(super) fn errno(&mut self, op: u8, is_unix: bool) -> Option<i32> {
-        let errnos = if is_unix {
-            errnos_of_unix(op)
-        } else {
-            errnos(op)
-        };
+    /// The one of these errnos that `op` fails with now, if it does.
+    pub(super) fn errno(&mut self, op: u8, errnos: &[i32]) -> Option<i32> {
         self.one_of(Fault::Error, op, errnos)
     }
 

@@ -168,6 +168,18 @@ impl Simulated {
         })
     }
 
+    /// Splices to another simulated descriptor.
+    pub(crate) fn splice(&self, to: &Fd, len: usize) -> io::Result<usize> {
+        self.call(|kernel, host, id| {
+            let to = kernel.object_of(host, to.raw())?;
+            kernel.splice(id, to, len)
+        })
+    }
+
+    pub(crate) fn drain(&self, len: usize) -> io::Result<Vec<u8>> {
+        self.call(|kernel, _, id| Ok(kernel.drain_pipe(id, len)))
+    }
+
     /// Has each interrupt of the host added to this eventfd. From now on it does not end the
     /// process any more, for as long as that lives.
     pub(crate) fn on_interrupt(&self) -> io::Result<()> {

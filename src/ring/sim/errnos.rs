@@ -25,6 +25,8 @@ pub enum On {
     UnixMessages,
     /// An open file or directory.
     File,
+    /// A pipe.
+    Pipe,
     /// An eventfd.
     Event,
     /// Another ring.
@@ -95,6 +97,7 @@ impl Kernel {
             Some(OpenFile::Unix(socket)) if socket.kind == Kind::Stream => On::Unix,
             Some(OpenFile::Unix(_)) => On::UnixMessages,
             Some(OpenFile::Disk(_)) => On::File,
+            Some(OpenFile::PipeReader(_) | OpenFile::PipeWriter(_)) => On::Pipe,
             Some(OpenFile::Event(_)) => On::Event,
             Some(OpenFile::Ring(_)) => On::Ring,
             None => On::Nothing,

@@ -81,7 +81,8 @@ impl Fault {
     /// happen did.
     pub(crate) fn concerns(self, op: u8) -> bool {
         match self {
-            Fault::Late | Fault::Reordered => op != opcode::ASYNC_CANCEL,
+            Fault::Late => op != opcode::ASYNC_CANCEL,
+            Fault::Reordered => op != opcode::ASYNC_CANCEL && op != opcode::SPLICE,
             Fault::Short => matches!(
                 op,
                 opcode::RECV
@@ -90,11 +91,15 @@ impl Fault {
                     | opcode::SEND_ZC
                     | opcode::READ
                     | opcode::WRITE
+                    | opcode::SPLICE
             ),
             Fault::Error => !errnos(op).is_empty(),
             Fault::DiskError => !disk_errnos(op).is_empty(),
-            Fault::Overflow => true,
-            Fault::Reset => matches!(op, opcode::RECV | opcode::SEND | opcode::SENDMSG),
+            Fault::Overflow => op != opcode::SPLICE,
+            Fault::Reset => matches!(
+                op,
+                opcode::RECV | opcode::SEND | opcode::SENDMSG | opcode::SPLICE
+            ),
             Fault::Lost | Fault::Duplicated => matches!(op, opcode::SEND | opcode::SENDMSG),
             Fault::MultishotEnd => matches!(op, opcode::RECV | opcode::RECVMSG | opcode::ACCEPT),
             Fault::NoBuffers => matches!(op, opcode::RECV | opcode::RECVMSG),
@@ -110,7 +115,10 @@ impl Fault {
 
 /// Whether an op may still be in flight when a cancel comes.
 fn can_wait(op: u8) -> bool {
-    !matches!(op, opcode::NOP | opcode::ASYNC_CANCEL | opcode::MSG_RING)
+    !matches!(
+        op,
+        opcode::NOP | opcode::ASYNC_CANCEL | opcode::MSG_RING | opcode::SPLICE
+    )
 }
 
 /// Whether the kernel leaves an op to a worker thread as a rule.
@@ -130,7 +138,7 @@ pub(super) fn runs_on_worker(op: u8) -> bool {
 }
 
 /// The operations that the simulated kernel knows, with the names that the kernel gives them.
-pub(crate) const OPERATIONS: [(u8, &str); 21] = [
+pub(crate) const OPERATIONS: [(u8, &str); 22] = [
     (opcode::NOP, "NOP"),
     (opcode::FSYNC, "FSYNC"),
     (opcode::POLL_ADD, "POLL_ADD"),
@@ -152,6 +160,7 @@ pub(crate) const OPERATIONS: [(u8, &str); 21] = [
     (opcode::MSG_RING, "MSG_RING"),
     (opcode::SEND_ZC, "SEND_ZC"),
     (opcode::FTRUNCATE, "FTRUNCATE"),
+    (opcode::SPLICE, "SPLICE"),
 ];
 
 /// The name of an operation in traces.
@@ -191,6 +200,7 @@ pub(crate) fn errnos(op: u8) -> &'static [i32] {
         opcode::UNLINKAT => &[EACCES, EBUSY, ENOMEM],
         opcode::FTRUNCATE => &[EFBIG],
         opcode::MSG_RING => &[libc::EOVERFLOW, ENOMEM],
+        opcode::SPLICE => &[ENOMEM],
         _ => &[],
     }
 }
@@ -218,6 +228,14 @@ pub(crate) fn errnos_of_unix(op: u8) -> &'static [i32] {
         opcode::CONNECT => &[ECONNREFUSED, EACCES, ENOMEM],
         opcode::RECV | opcode::RECVMSG => &[ENOMEM],
         opcode::SEND | opcode::SENDMSG => &[ENOBUFS, ENOMEM],
+        _ => errnos(op),
+    }
+}
+
+/// The same on a pipe.
+pub(crate) fn errnos_of_pipe(op: u8) -> &'static [i32] {
+    match op {
+        opcode::READ | opcode::WRITE => &[libc::ENOMEM],
         _ => errnos(op),
     }
 }

@@ -28,6 +28,8 @@ impl Kernel {
             }
             OpenFile::Disk(file) if !file.reads => Tried::failed(libc::EBADF),
             OpenFile::Disk(_) => Tried::of(self.read_file(object, lent, sqe.off)),
+            OpenFile::PipeReader(_) => self.read_pipe(object, lent),
+            OpenFile::PipeWriter(_) => Tried::failed(libc::EBADF),
             OpenFile::Socket(_) | OpenFile::Unix(_) | OpenFile::Messages(_) | OpenFile::Ring(_) => {
                 Tried::failed(libc::EINVAL)
             }
@@ -83,6 +85,8 @@ impl Kernel {
             }
             OpenFile::Disk(file) if !file.writes => Tried::failed(libc::EBADF),
             OpenFile::Disk(_) => Tried::of(self.write_file(object, &lent.read(n), sqe.off)),
+            OpenFile::PipeWriter(_) => self.write_pipe(object, lent),
+            OpenFile::PipeReader(_) => Tried::failed(libc::EBADF),
             OpenFile::Socket(_) | OpenFile::Unix(_) | OpenFile::Messages(_) | OpenFile::Ring(_) => {
                 Tried::failed(libc::EINVAL)
             }

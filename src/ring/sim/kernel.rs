@@ -353,6 +353,8 @@ impl Kernel {
             OpenFile::Unix(socket) => self.end_unix(object.host, *socket),
             OpenFile::Messages(socket) => self.forget_udp_port(id, object.host, &socket),
             OpenFile::Disk(file) => self.hosts[object.host].disk.close(file.inode),
+            OpenFile::PipeReader(pipe) => self.end_pipe_reader(&pipe),
+            OpenFile::PipeWriter(pipe) => self.end_pipe_writer(&pipe),
             OpenFile::Event(_) | OpenFile::Ring(_) => {}
         }
     }

@@ -10,7 +10,7 @@
 //!   table of all that can be forced.
 //! * `ops`, `cancel`, `arguments`: an op's way from its submission to its completions.
 //! * `socket`, `options`, `connect`, `links`: TCP and the network. `messages`, `datagrams`: UDP.
-//! * `unix`, `unix_messages`: sockets of one host.
+//! * `unix`, `unix_messages`: sockets of one host. `pipes`: these, and splicing.
 //! * `disk`, `files`, `names`: files, and what a power failure leaves of them. `buffers`: provided
 //!   buffers.
 //! * `memory`: the only place that touches what the process has lent. `pool`: mappings that are
@@ -46,6 +46,7 @@ mod number;
 mod object;
 mod ops;
 mod options;
+mod pipes;
 pub(super) mod pool;
 mod ring;
 mod socket;

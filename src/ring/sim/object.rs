@@ -2,6 +2,7 @@
 
 use super::kernel::HostId;
 use super::messages::MessageSocket;
+use super::pipes::{PipeReader, PipeWriter};
 use super::socket::Socket;
 use super::table::Id;
 use super::unix::Unix;
@@ -22,6 +23,8 @@ pub(super) enum OpenFile {
     Messages(Box<MessageSocket>),
     /// An eventfd and its count.
     Event(u64),
+    PipeReader(PipeReader),
+    PipeWriter(PipeWriter),
     Disk(DiskFile),
     Ring(usize),
 }

@@ -1,7 +1,7 @@
 //! An op's way: taken, tried until it does not have to wait, completed.
 
 use super::errnos::On;
-use super::faults::{Fault, runs_on_worker};
+use super::faults::{Fault, errnos, errnos_of_pipe, errnos_of_unix, runs_on_worker};
 use super::kernel::{Args, Event, HostId, InFlight, Kernel, RingId, Stage};
 use super::table::Id;
 use crate::ring::cqe::Cqe;
@@ -250,7 +250,12 @@ impl Kernel {
         let on = self.on(object);
         let mut errno = self.adversary.forced(sqe.opcode, on);
         if errno.is_none() {
-            errno = self.adversary.errno(sqe.opcode, is_unix);
+            let errnos = match () {
+                () if is_unix => errnos_of_unix(sqe.opcode),
+                () if self.is_pipe(object) => errnos_of_pipe(sqe.opcode),
+                () => errnos(sqe.opcode),
+            };
+            errno = self.adversary.errno(sqe.opcode, errnos);
             if let Some(object) = object.filter(|_| on == On::Udp) {
                 errno = errno.map(|errno| self.errno_of_messages(object, errno));
             }

@@ -13,8 +13,9 @@ use socket2::{Domain, Type};
 use super::buffers::Group;
 use super::calls::os;
 use super::faults::Fault;
-use super::kernel::{HostId, RingId, RingState};
+use super::kernel::{HostId, Kernel, RingId, RingState};
 use super::object::{Object, OpenFile};
+use super::table::Id;
 use super::unix::Kind;
 use super::{Place, Time, World};
 use crate::ring::cqe::Cqe;
@@ -260,10 +261,20 @@ impl SimRing {
             kernel.new_unix(self.host, kind),
         );
         kernel.connect_pair(a, b);
-        let installed = self.install(&mut kernel, a).and_then(|a| {
+        self.install_both(&mut kernel, a, b)
+    }
+
+    pub(crate) fn pipe(&self) -> io::Result<(Fd, Fd)> {
+        let mut kernel = self.world.kernel.borrow_mut();
+        let (reader, writer) = kernel.new_pipe(self.host);
+        self.install_both(&mut kernel, reader, writer)
+    }
+
+    fn install_both(&self, kernel: &mut Kernel, a: Id, b: Id) -> io::Result<(Fd, Fd)> {
+        let installed = self.install(kernel, a).and_then(|a| {
             // As a number: an `Fd` closes itself, which the borrowed kernel would not survive.
             let number = a.into_raw();
-            self.install(&mut kernel, b)
+            self.install(kernel, b)
                 .inspect_err(|_| {
                     let _ = kernel.close(self.host, number);
                 })
@@ -285,11 +296,7 @@ impl SimRing {
         self.install(&mut kernel, event)
     }
 
-    fn install(
-        &self,
-        kernel: &mut super::kernel::Kernel,
-        object: super::table::Id,
-    ) -> io::Result<Fd> {
+    fn install(&self, kernel: &mut Kernel, object: Id) -> io::Result<Fd> {
         if kernel.hosts[self.host].is_down {
             kernel.objects.remove(object);
             return Err(os(libc::EIO));

@@ -279,7 +279,7 @@ impl Kernel {
         }
     }
 
-    fn readable_bytes(&self, id: Id) -> Result<usize, i32> {
+    pub(super) fn readable_bytes(&self, id: Id) -> Result<usize, i32> {
         if self.is_unix(Some(id)) {
             return self.unix_readable(id);
         }
@@ -290,7 +290,7 @@ impl Kernel {
         }
     }
 
-    fn nothing_to_read(&mut self, id: Id) -> Tried {
+    pub(super) fn nothing_to_read(&mut self, id: Id) -> Tried {
         let Ok(socket) = self.socket_mut(id) else {
             return self.unix_nothing(id);
         };
@@ -442,6 +442,8 @@ impl Kernel {
             OpenFile::Event(_) | OpenFile::Disk(_) => libc::POLLIN | libc::POLLOUT,
             OpenFile::Socket(socket) => socket.ready(self.room_to_send(id)),
             OpenFile::Unix(socket) => socket.ready(self.room_to_send(id)),
+            OpenFile::PipeReader(pipe) => pipe.ready(),
+            OpenFile::PipeWriter(_) => self.pipe_takes(id),
             OpenFile::Messages(_) | OpenFile::Ring(_) => 0,
         };
         // Those are told of without being asked for.

@@ -149,6 +149,15 @@ impl Unix {
         ready
     }
 
+    /// Takes `n` bytes that are there.
+    pub(super) fn take_bytes(&mut self, n: usize) -> Vec<u8> {
+        let mut all = std::mem::take(&mut self.received).into_iter().flatten();
+        let bytes = all.by_ref().take(n).collect();
+        self.received.push_back(all.collect());
+        self.received_bytes -= n;
+        bytes
+    }
+
     /// Moves up to `n` bytes to the process.
     fn take(&mut self, lent: Lent, n: usize) {
         let mut done = 0;
