@@ -28,6 +28,9 @@ pub(crate) const ECHO: [Cell; 8] = [
     cell(64, 65_536),
 ];
 
+/// Those of `proxy`.
+pub(crate) const PROXY: [Cell; 3] = [cell(64, 4096), cell(64, 16_384), cell(64, 65_536)];
+
 /// Those of `unix`.
 pub(crate) const UNIX: [Cell; 2] = [cell(64, 64), cell(64, 4096)];
 

@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) seconds: Duration,
 
-    /// Cells of echo, unix and udp, CONNECTIONSxBYTES separated by commas [default: as --list has
+    /// Cells of echo, unix, udp and proxy, CONNECTIONSxBYTES separated by commas [default: as --list has
     /// them]
     #[arg(long, value_delimiter = ',')]
     pub(crate) cells: Vec<Cell>,
@@ -105,6 +105,8 @@ pub(crate) enum Workload {
     Udp,
     /// Two connections, and what comes on either is passed on to the other
     Copy,
+    /// A request and its answer by way of a proxy
+    Proxy,
     /// A heartbeat beside 64 streams and 1,000 tasks that are always ready
     Fairness,
     /// Yields, spawns and timers, without I/O
@@ -125,6 +127,7 @@ impl Workload {
         Self::Unix,
         Self::Udp,
         Self::Copy,
+        Self::Proxy,
         Self::Fairness,
         Self::Exec,
         Self::Cross,
@@ -139,6 +142,7 @@ impl Workload {
             Self::Unix => "unix",
             Self::Udp => "udp",
             Self::Copy => "copy",
+            Self::Proxy => "proxy",
             Self::Fairness => "fairness",
             Self::Exec => "exec",
             Self::Cross => "cross",

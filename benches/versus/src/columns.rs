@@ -47,6 +47,8 @@ pub(crate) struct Column {
     pub(crate) udp_trains: Option<ServeUdp>,
     /// Copies between two streams in both directions, until both have ended.
     pub(crate) copy: Option<ServeCopy>,
+    /// Passes connections on to another server.
+    pub(crate) proxy: Option<ServeTcp>,
     /// Echoes on TCP beside ready tasks and a heartbeat; `None` where `exec` is.
     pub(crate) fairness: Option<ServeTcp>,
     /// Measures a row of `exec`; `None` of a column without tasks, or with another's.
@@ -81,6 +83,7 @@ impl Column {
             udp: None,
             udp_trains: None,
             copy: None,
+            proxy: None,
             fairness: None,
             exec: None,
             before: None,
@@ -138,6 +141,11 @@ impl Column {
         self
     }
 
+    const fn with_proxy(mut self, serve: ServeTcp) -> Self {
+        self.proxy = Some(serve);
+        self
+    }
+
     const fn on_demand(mut self) -> Self {
         self.by_default = false;
         self
@@ -145,9 +153,10 @@ impl Column {
 }
 
 /// In the order of the report.
-pub(crate) static COLUMNS: [Column; 11] = [
+pub(crate) static COLUMNS: [Column; 12] = [
     CORERING_RECV,
     CORERING_READ,
+    CORERING_SPLICE,
     Column {
         name: "before-recv",
         ..CORERING_RECV.before("corering-recv")
@@ -169,6 +178,7 @@ pub(crate) static COLUMNS: [Column; 11] = [
         .with_unix(tokio::serve_unix)
         .with_udp(tokio::serve_udp)
         .with_copy(tokio::serve_copy)
+        .with_proxy(tokio::serve_proxy)
         .with_executor::<tokio::Tokio>(),
     Column::new("monoio", Role::Peer, monoio::serve)
         .with_unix(monoio::serve_unix)
@@ -198,6 +208,7 @@ const CORERING_RECV: Column = Column::new("corering-recv", Role::Own, corering::
     .with_udp(corering::serve_udp_recv)
     .with_udp_trains(corering::serve_udp_trains)
     .with_copy(corering::serve_copy_recv)
+    .with_proxy(corering::serve_proxy)
     .with_executor::<corering::Corering>();
 
 const CORERING_READ: Column = Column::new("corering-read", Role::Own, corering::serve_read)
@@ -205,6 +216,12 @@ const CORERING_READ: Column = Column::new("corering-read", Role::Own, corering::
     .with_unix(corering::serve_unix_read)
     .with_udp(corering::serve_udp_read)
     .with_copy(corering::serve_copy_read);
+
+/// Of proxies alone: `proxy` has it wherever it has the first one.
+const CORERING_SPLICE: Column = Column::new("corering-splice", Role::Own, corering::serve_recv)
+    .of("corering")
+    .with_proxy(corering::serve_splice)
+    .on_demand();
 
 /// The column of that name.
 ///

@@ -3,13 +3,14 @@
 
 use std::io;
 use std::net::{Shutdown, TcpListener};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::time::Duration;
 
 use corering::cores::{self, Core};
 use corering::io::copy_bidirectional;
-use corering::net::{Control, TcpStream, UdpSocket, UnixStream};
+use corering::net::{Control, TcpStream, UdpSocket, UnixStream, splice_bidirectional};
 use corering::runtime::{Builder, Spin};
 use corering::{Cores, Runtime};
 
@@ -17,7 +18,7 @@ use crate::coordination::{coordination, ended};
 use crate::cross;
 use crate::exec::{BATCH, Executor};
 use crate::fairness::{self, Heart};
-use crate::server::{ServeOptions, echoed};
+use crate::server::{ServeOptions, as_others, echoed};
 
 pub(crate) fn serve_recv(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
     serve(listener, options, |stream, _| echo_leases(stream))
@@ -197,6 +198,35 @@ pub(crate) fn serve_copy_recv(
         let b = TcpStream::from_std(b)?;
         let task = corering::spawn(async move { copy_bidirectional(&a, &b).await });
         task.await.expect("it does not panic").map(drop)
+    })
+}
+
+pub(crate) fn serve_proxy(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
+    serve_passing(listener, options, async |a, b| {
+        copy_bidirectional(a, b).await
+    })
+}
+
+pub(crate) fn serve_splice(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
+    serve_passing(listener, options, async |a, b| {
+        splice_bidirectional(a, b).await
+    })
+}
+
+fn serve_passing(
+    listener: TcpListener,
+    options: &ServeOptions,
+    pass: impl AsyncFn(&TcpStream, &TcpStream) -> io::Result<(u64, u64)> + Copy + 'static,
+) -> io::Result<()> {
+    let upstream = options.upstream.expect("a proxy is told of it");
+    runtime(options)?.block_on(async move {
+        let listener = corering::net::TcpListener::from_std(listener)?;
+        loop {
+            let (near, _) = listener.accept().await?;
+            let far = TcpStream::connect(upstream).await?;
+            as_others(&far.as_fd())?;
+            corering::spawn(async move { pass(&near, &far).await });
+        }
     })
 }
 

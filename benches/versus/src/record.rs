@@ -23,7 +23,7 @@ pub(crate) struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) requests_per_s: Option<f64>,
     /// CPU time of the server process for one request; of `accept`: for one connection; of `udp`:
-    /// for one datagram; of `copy`: for one KiB.
+    /// for one datagram; of `copy` and `proxy`: for one KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_ns: Option<f64>,
     /// Of `fairness`: how late a heartbeat was; so are the two that follow.

@@ -58,6 +58,8 @@ const UDP_CALLS: &str = "system calls of the server per datagram";
 const UDP_LATE: &str = "datagrams without an answer for 250 ms";
 const COPY_CPU: &str = "CPU of the proxy, ns per KiB";
 const COPY_CALLS: &str = "system calls of the proxy per MiB";
+const PROXY_CPU: &str = "CPU of the proxy, ns per KiB of requests and answers";
+const PROXY_CALLS: &str = "system calls of the proxy per request";
 const LATE_HALF: &str = "lateness of a heartbeat, p50, µs";
 const LATE_MOST: &str = "lateness of a heartbeat, p99, µs";
 const LATE_MAX: &str = "lateness of a heartbeat, longest, µs";
@@ -66,7 +68,7 @@ const EXEC_TIME: &str = "ns per operation, of CPU for timer_fire (× the best pe
 const CROSS_TIME: &str = "ns per round trip to another core (× the best peer)";
 const INSTRUCTIONS: &str = "user-space instructions per echo request";
 
-const FIGURES: [Figure; 33] = [
+const FIGURES: [Figure; 36] = [
     figure("echo", ECHO_CPU, Style::ToBase, 0, |r| r.cpu_ns),
     figure("echo", "requests per second", Style::ToBase, 0, |r| {
         r.requests_per_s
@@ -116,6 +118,11 @@ const FIGURES: [Figure; 33] = [
     figure("copy", COPY_CALLS, Style::Plain, 1, |r| {
         r.syscalls_per_op.map(|per_kib| per_kib * 1024.0)
     }),
+    figure("proxy", PROXY_CPU, Style::ToLowest, 1, |r| r.cpu_ns),
+    figure("proxy", "requests per second", Style::ToHighest, 0, |r| {
+        r.requests_per_s
+    }),
+    figure("proxy", PROXY_CALLS, Style::Plain, 2, |r| r.syscalls_per_op),
     figure("fairness", LATE_HALF, Style::Plain, 0, |r| r.p50_us),
     figure("fairness", LATE_MOST, Style::Plain, 0, |r| r.p99_us),
     figure("fairness", LATE_MAX, Style::Plain, 0, |r| r.max_us),

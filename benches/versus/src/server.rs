@@ -36,6 +36,8 @@ pub(crate) enum Service {
     UdpTrains,
     /// Passes on what comes on either of two connections to the other
     Copy,
+    /// Passes what comes on a TCP connection on to another server, and back
+    Proxy,
     /// Echoes on TCP connections beside tasks that are always ready, and says how late a heartbeat
     /// is
     Fairness,
@@ -49,6 +51,7 @@ impl Service {
             Self::Udp => "udp",
             Self::UdpTrains => "udp-trains",
             Self::Copy => "copy",
+            Self::Proxy => "proxy",
             Self::Fairness => "fairness",
         }
     }
@@ -67,6 +70,12 @@ pub(crate) struct ServeOptions {
     /// what is the column's default
     #[arg(long, default_value_t = 4096)]
     pub(crate) buffer: usize,
+    /// The server behind a proxy
+    #[arg(long)]
+    pub(crate) upstream: Option<SocketAddr>,
+    /// Run on the CPU of the load
+    #[arg(long)]
+    pub(crate) beside_load: bool,
     /// Sleep as soon as there is nothing to do, even if the column's default is to spin first
     #[arg(long)]
     pub(crate) no_spin: bool,
@@ -88,6 +97,8 @@ impl ServeOptions {
             service: Service::Echo,
             sockets: Vec::new(),
             buffer: bytes.max(4096),
+            upstream: None,
+            beside_load: false,
             no_spin: false,
             beats: 0,
             exit_after: None,
@@ -104,6 +115,12 @@ impl ServeOptions {
         if !self.sockets.is_empty() {
             let numbers: Vec<_> = self.sockets.iter().map(RawFd::to_string).collect();
             list.extend(["--sockets".into(), numbers.join(",")]);
+        }
+        if let Some(address) = self.upstream {
+            list.extend(["--upstream".into(), address.to_string()]);
+        }
+        if self.beside_load {
+            list.push("--beside-load".into());
         }
         if self.no_spin {
             list.push("--no-spin".into());
@@ -291,7 +308,10 @@ fn exit() -> ! {
 /// Whatever the column cannot go on from.
 pub(crate) fn serve(column: &Column, options: &ServeOptions) -> io::Result<()> {
     sys::die_with_parent()?;
-    sys::pin(sys::SERVER_CPU)?;
+    sys::pin(match options.beside_load {
+        true => sys::LOAD_CPU,
+        false => sys::SERVER_CPU,
+    })?;
     // A heartbeat takes care of that itself.
     if options.real_time && options.service != Service::Fairness {
         sys::real_time()?;
@@ -314,11 +334,22 @@ pub(crate) fn serve(column: &Column, options: &ServeOptions) -> io::Result<()> {
             let [a, b] = handed_down(options).try_into().map_err(|_| unable())?;
             (column.copy.ok_or_else(unable)?)(a, b, options)
         }
+        Service::Proxy => {
+            let serve = column.proxy.ok_or_else(unable)?;
+            serve(sys::inherited_socket()?.into(), options)
+        }
         Service::Fairness => {
             let serve = column.fairness.ok_or_else(unable)?;
             serve(sys::inherited_socket()?.into(), options)
         }
     }
+}
+
+/// What every proxy sets on its connection to the other server.
+pub(crate) fn as_others<'s>(socket: impl Into<SockRef<'s>>) -> io::Result<()> {
+    let socket = socket.into();
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_congestion(CONGESTION)
 }
 
 fn handed_down<T: From<OwnedFd>>(options: &ServeOptions) -> Vec<T> {

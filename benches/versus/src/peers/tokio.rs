@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::coordination::{coordination, ended};
 use crate::exec::{BATCH, Executor};
 use crate::fairness::{self, Heart};
-use crate::server::{ServeOptions, echoed};
+use crate::server::{ServeOptions, as_others, echoed};
 
 pub(crate) fn serve(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
     runtime()?.block_on(accept(listener, options.buffer))
@@ -92,6 +92,21 @@ pub(crate) fn serve_copy(a: TcpStream, b: TcpStream, options: &ServeOptions) -> 
             copied.map(drop)
         });
         task.await?
+    })
+}
+
+/// With the buffers that its copy has by itself.
+pub(crate) fn serve_proxy(listener: TcpListener, options: &ServeOptions) -> io::Result<()> {
+    let upstream = options.upstream.expect("a proxy is told of it");
+    listener.set_nonblocking(true)?;
+    runtime()?.block_on(async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        loop {
+            let (mut near, _) = listener.accept().await?;
+            let mut far = tokio::net::TcpStream::connect(upstream).await?;
+            as_others(&far)?;
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+        }
     })
 }
 

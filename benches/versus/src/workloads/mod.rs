@@ -12,6 +12,7 @@ mod exec;
 mod fairness;
 mod idle;
 mod instructions;
+mod proxy;
 mod udp;
 
 use std::io;
@@ -34,6 +35,7 @@ pub(crate) fn run(workload: Workload, plan: &Plan, progress: &mut Progress) -> V
         Workload::Accept => accept::run(plan, progress),
         Workload::Udp => udp::run(plan, progress),
         Workload::Copy => copy::run(plan, progress),
+        Workload::Proxy => proxy::run(plan, progress),
         Workload::Fairness => fairness::run(plan, progress),
         Workload::Exec => exec::run(plan, progress),
         Workload::Cross => exec::run_cross(plan, progress),
