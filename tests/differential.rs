@@ -25,6 +25,8 @@ mod known;
 mod limits;
 #[path = "differential/names.rs"]
 mod names;
+#[path = "differential/pipes.rs"]
+mod pipes;
 #[path = "differential/random.rs"]
 mod random;
 #[path = "differential/stage.rs"]
@@ -89,6 +91,11 @@ fn programs_at_random_run_alike() {
 }
 
 #[test]
+fn pipes_and_splices_are_alike() {
+    compare(&pipes::scripts());
+}
+
+#[test]
 fn unix_sockets_are_alike() {
     compare(&unix::scripts());
 }
@@ -119,6 +126,7 @@ fn every_known_difference_is_of_a_script() {
         files::scripts(),
         names::scripts(),
         limits::scripts(),
+        pipes::scripts(),
         unix::scripts(),
         unix_messages::scripts(),
     ];

@@ -5,6 +5,8 @@
 //! | of the internet | [`TcpListener`], [`TcpStream`] | [`UdpSocket`] |
 //! | of this machine | [`UnixListener`], [`UnixStream`] | [`UnixDatagram`]; connected: [`UnixSeqpacketListener`], [`UnixSeqpacket`] |
 //!
+//! [`pipe`] makes pipes, and [`splice`] moves bytes between streams within the kernel.
+//!
 //! Unix sockets of all kinds pass descriptors along: [`Control::add_descriptor`],
 //! [`UnixStream::write_with_descriptors`].
 //!
@@ -64,6 +66,7 @@ mod halves;
 mod limit;
 mod listener;
 mod lookup;
+pub mod pipe;
 mod stream;
 mod tcp;
 mod udp;

@@ -81,6 +81,11 @@ use crate::ring::{ControlData, Cqe, Fd, Name};
 pub(crate) trait Receiver: 'static {
     fn fd(&self) -> &Fd;
 
+    /// It is the end of a pipe, from which bytes are read.
+    fn is_pipe(&self) -> bool {
+        false
+    }
+
     /// A multishot receive brought something. The driver is borrowed: no user code may run.
     fn received(&self, cqe: Cqe, lease: Option<Lease>) -> Item;
 
@@ -100,6 +105,11 @@ pub(crate) trait Receiver: 'static {
 /// A stream socket, as its sends see it. One of them is in flight at a time.
 pub(crate) trait Sender: 'static {
     fn fd(&self) -> &Fd;
+
+    /// It is the end of a pipe, to which bytes are written.
+    fn is_pipe(&self) -> bool {
+        false
+    }
 
     /// The kernel took a part of a send whose future is gone: submits the rest, or gives it up.
     fn go_on<T: Op>(&self, rest: T)
@@ -129,6 +139,9 @@ pub(crate) enum Poured<S> {
     /// The stream has no more room.
     Rest(SpliceOut<S>),
 }
+
+/// To read and write at, where there are no offsets.
+pub(crate) const NO_OFFSET: u64 = u64::MAX;
 
 /// A message as it came: whole, with what came beside its bytes.
 #[derive(Debug)]

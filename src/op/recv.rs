@@ -1,4 +1,5 @@
-//! `recv(2)`: <https://man7.org/linux/man-pages/man3/io_uring_prep_recv.3.html>
+//! `recv(2)`: <https://man7.org/linux/man-pages/man3/io_uring_prep_recv.3.html>, and of pipes
+//! `read(2)`
 #![allow(unsafe_code)]
 
 use std::io;
@@ -7,7 +8,7 @@ use std::rc::Rc;
 
 use corering_buffers::IoBufMut;
 
-use super::Receiver;
+use super::{NO_OFFSET, Receiver};
 use crate::driver::{Op, copied, filled};
 use crate::ring::{Cqe, Sqe, opcode};
 
@@ -19,15 +20,18 @@ pub(crate) struct Recv<S, B> {
     pub(crate) poll_first: bool,
 }
 
-// SAFETY: RECV writes at most `len` bytes at `addr`, and its result is the number written.
+// SAFETY: RECV and READ write at most `len` bytes at `addr`, and the result is the number written.
 unsafe impl<S: Receiver, B: IoBufMut> Op for Recv<S, B> {
     type Output = (io::Result<usize>, B);
 
     fn fill<'op>(&'op mut self, sqe: &mut Sqe<'op>) {
         let (start, len) = self.buf.parts_mut();
-        sqe.op(opcode::RECV)
-            .fd(self.socket.fd())
-            .lend_mut(start, len);
+        sqe.fd(self.socket.fd()).lend_mut(start, len);
+        if self.socket.is_pipe() {
+            sqe.op(opcode::READ).offset(NO_OFFSET);
+            return;
+        }
+        sqe.op(opcode::RECV);
         if self.poll_first {
             sqe.ioprio(opcode::POLL_FIRST);
         }

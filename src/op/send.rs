@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use corering_buffers::{BufResult, IoBuf};
 
-use super::Sender;
+use super::{NO_OFFSET, Sender};
 use crate::driver::Op;
 use crate::ring::{Cqe, Sqe, opcode};
 
@@ -35,7 +35,7 @@ impl<S: Sender, B: IoBuf> Send<S, B> {
     }
 }
 
-// SAFETY: SEND only reads `len` bytes at `addr`.
+// SAFETY: SEND and WRITE only read `len` bytes at `addr`.
 unsafe impl<S: Sender, B: IoBuf> Op for Send<S, B> {
     /// `Err`: there is a rest, to be submitted again.
     type Output = Result<BufResult<usize, B>, Self>;
@@ -45,9 +45,13 @@ unsafe impl<S: Sender, B: IoBuf> Op for Send<S, B> {
     fn fill<'op>(&'op mut self, sqe: &mut Sqe<'op>) {
         let (start, len) = self.buf.parts();
         self.len = len;
+        sqe.fd(self.socket.fd())
+            .lend(start.wrapping_add(self.done), len.saturating_sub(self.done));
+        if self.socket.is_pipe() {
+            sqe.op(opcode::WRITE).offset(NO_OFFSET);
+            return;
+        }
         sqe.op(opcode::SEND)
-            .fd(self.socket.fd())
-            .lend(start.wrapping_add(self.done), len.saturating_sub(self.done))
             .op_flags(self.socket.send_flags(self.all));
     }
 

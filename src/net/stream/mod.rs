@@ -51,6 +51,8 @@ const LINGER_NS: u64 = 10_000_000_000;
 pub struct Socket {
     fd: Fd,
     driver: Rc<Driver>,
+    /// One end of a pipe: one side is never used, and nothing is received by multishots.
+    is_pipe: bool,
     recv: RefCell<RecvSide>,
     send: RefCell<SendSide>,
     handles: Cell<Handles>,
@@ -83,9 +85,19 @@ impl fmt::Debug for Socket {
 impl Socket {
     /// A stream on a connected socket. Nothing is received before somebody asks.
     pub(crate) fn new(fd: Fd, driver: Rc<Driver>) -> Rc<Socket> {
+        Socket::of(fd, driver, false)
+    }
+
+    /// The end of a pipe, on the rules of a stream.
+    pub(crate) fn of_pipe(fd: Fd, driver: Rc<Driver>) -> Rc<Socket> {
+        Socket::of(fd, driver, true)
+    }
+
+    fn of(fd: Fd, driver: Rc<Driver>, is_pipe: bool) -> Rc<Socket> {
         Rc::new(Socket {
             fd,
             driver,
+            is_pipe,
             recv: RefCell::default(),
             send: RefCell::default(),
             handles: Cell::new(Handles::Whole),

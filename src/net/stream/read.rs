@@ -90,7 +90,8 @@ impl<'a, B: IoBufMut> Read<'a, B> {
     #[inline]
     fn wants_direct(&self, room: usize) -> bool {
         let side = self.socket.recv.borrow();
-        side.direct && room >= DIRECT_FROM && side.waiters.may_go(self.place)
+        let direct = side.direct && room >= DIRECT_FROM || self.socket.is_pipe;
+        direct && side.waiters.may_go(self.place)
     }
 
     #[cold]
@@ -143,7 +144,8 @@ impl<B: IoBufMut> Future for Read<'_, B> {
         }
         if room > 0 {
             let direct = this.wants_direct(room);
-            match this.socket.poll_inbox(&mut this.place, cx, !direct) {
+            let arms = !direct && !this.socket.is_pipe;
+            match this.socket.poll_inbox(&mut this.place, cx, arms) {
                 Poll::Ready(side) => drop(side),
                 Poll::Pending if direct && this.socket.disarm() => {
                     let State::Waiting(buf, _) = mem::replace(&mut this.state, State::Taken) else {

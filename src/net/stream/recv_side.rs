@@ -291,6 +291,11 @@ impl Receiver for Socket {
         &self.fd
     }
 
+    #[inline]
+    fn is_pipe(&self) -> bool {
+        self.is_pipe
+    }
+
     #[inline(always)]
     fn received(&self, cqe: Cqe, lease: Option<Lease>) -> Item {
         let side = &mut *self.recv.borrow_mut();

@@ -221,6 +221,11 @@ impl Sender for Socket {
         &self.fd
     }
 
+    #[inline]
+    fn is_pipe(&self) -> bool {
+        self.is_pipe
+    }
+
     fn go_on<T: Op>(&self, rest: T) {
         if let Some(key) = self.driver.submit_detached(rest) {
             self.last_send.set(Some(key));

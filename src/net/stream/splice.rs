@@ -29,8 +29,8 @@ const AT_ONCE: usize = 64 * 1024;
 /// Moves all that `from` receives until its end to `to`: the number of bytes. They are not copied,
 /// and take no buffer of the core's; what `from` has received already goes first.
 ///
-/// It pays where much comes at once: with pieces of 16 KiB it takes less processor time than
-/// [`io::copy`](crate::io::copy), with small ones more.
+/// It pays where much comes at once: against [`io::copy`](crate::io::copy) it takes half the
+/// processor time with pieces of 64 KiB, nine tenths with 16 KiB, and more with 4 KiB.
 ///
 /// Where the kernel cannot splice two streams, where no descriptor is left for a pipe, and where
 /// `SIGPIPE` would end the process (Rust has it ignored), it copies.

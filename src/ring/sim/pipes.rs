@@ -196,7 +196,11 @@ impl Kernel {
         if merged + paged == 0 && lent.len() > 0 {
             return Tried::Wait;
         }
-        let n = self.shortened(opcode::WRITE, merged + paged);
+        // Without a new page it is cut short; a page's worth is written as a whole or not at all.
+        let mut n = merged + paged;
+        if lent.len() > PAGE {
+            n -= (n - self.shortened(opcode::WRITE, n)) / PAGE * PAGE;
+        }
         if let Ok(pipe) = self.pipe_mut(reader) {
             pipe.write(&lent.read(n), merged);
         }
