@@ -15,6 +15,8 @@ EXAMPLES=(
     "kv|--demo|every reply was right, and in its place"
     "kv|--demo --cores 3|every reply was right, and in its place"
     "poller|--seconds 2|the worst beat was"
+    "proxy|--demo|every byte came back, and every end"
+    "proxy|--demo --copy --cores 2|every byte came back, and every end"
     "race||the other one says far"
     "read_at||64 bytes from 0"
     "read_at|Cargo.toml 1 9|workspace"
