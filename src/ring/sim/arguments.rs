@@ -20,6 +20,7 @@ pub(super) fn has_descriptor(code: u8) -> bool {
             | opcode::UNLINKAT
             | opcode::MKDIRAT
             | opcode::CLOSE
+            | opcode::ASYNC_CANCEL
     )
 }
 

@@ -1,7 +1,7 @@
 //! Cancelling, and who wins.
 
 use super::errnos::On;
-use super::faults::{Fault, runs_on_worker};
+use super::faults::Fault;
 use super::kernel::{Kernel, RingId, Stage};
 use super::table::Id;
 use crate::ring::opcode;
@@ -19,12 +19,17 @@ impl Kernel {
             let found = found.count() as i32;
             return self.post(ring, sqe, found, 0);
         }
+        let result = self.cancel_by(ring, sqe);
+        self.post(ring, sqe, result, 0);
+    }
+
+    /// Cancels one op, and says what the cancel says.
+    pub(super) fn cancel_by(&mut self, ring: RingId, sqe: &RawSqe) -> i32 {
         let target = self.rings[ring].by_key.get(&sqe.addr).copied();
         let result = target
             .ok_or(libc::ENOENT)
             .and_then(|id| self.cancel_one(id));
-        let result = result.map_or_else(|errno| -errno, |()| 0);
-        self.post(ring, sqe, result, 0);
+        result.map_or_else(|errno| -errno, |()| 0)
     }
 
     /// The ops in flight of a ring.
@@ -36,8 +41,10 @@ impl Kernel {
     fn cancel_one(&mut self, id: Id) -> Result<(), i32> {
         let op = self.ops.find(id).ok_or(libc::ENOENT)?;
         let (code, stage, done) = (op.sqe.opcode, op.stage.clone(), op.done);
-        // Sent: what is left is the notification, which no cancel reaches.
-        if matches!(stage, Stage::Sent(_)) {
+        let object = op.object;
+        // Sent: what is left is the notification, which no cancel reaches. What has not begun is on
+        // no list that a cancel looks at.
+        if matches!(stage, Stage::Sent(_) | Stage::Linked | Stage::Refused(_)) {
             return Err(libc::ENOENT);
         }
         let forced = self.adversary.forced(opcode::ASYNC_CANCEL, On::Nothing);
@@ -57,7 +64,7 @@ impl Kernel {
             }
             return if lost { Ok(()) } else { Err(libc::EALREADY) };
         }
-        let errno = if runs_on_worker(code) {
+        let errno = if self.needs_worker(code, object) {
             let errnos = [libc::ECANCELED, libc::EINTR, ERESTARTSYS];
             errnos[self.adversary.below("errno of a cancelled op", 3) as usize]
         } else {

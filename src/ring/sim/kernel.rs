@@ -144,6 +144,24 @@ pub(super) struct InFlight {
     pub(super) done: usize,
     /// A cancel has found it, and it goes on all the same until it would wait.
     pub(super) is_cancelled: bool,
+    /// What is linked to it, in order.
+    pub(super) rest: Vec<Id>,
+}
+
+impl InFlight {
+    /// One that is to be tried, on nothing.
+    pub(super) fn new(ring: RingId, sqe: &RawSqe) -> InFlight {
+        InFlight {
+            ring,
+            sqe: *sqe,
+            object: None,
+            args: Args::None,
+            stage: Stage::Due,
+            done: 0,
+            is_cancelled: false,
+            rest: Vec::new(),
+        }
+    }
 }
 
 /// What is copied from the process while the submission is taken.
@@ -200,6 +218,10 @@ pub(super) enum Stage {
     Waiting,
     /// On its ring's list, or an event puts it there.
     Due,
+    /// It begins when the one before it in its chain has ended.
+    Linked,
+    /// The same, and then it fails.
+    Refused(i32),
     /// Its result is posted; the memory is lent until the notification. The bytes as they were.
     Sent(Vec<u8>),
 }

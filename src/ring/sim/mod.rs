@@ -8,7 +8,7 @@
 //! * [`kernel`]: the state, the descriptors, and how time goes on.
 //! * [`adversary`] and [`faults`]: who decides, and what may go wrong how often. [`errnos`]: the
 //!   table of all that can be forced.
-//! * `ops`, `cancel`, `arguments`: an op's way from its submission to its completions.
+//! * `ops`, `chains`, `cancel`, `arguments`: an op's way from its submission to its completions.
 //! * `socket`, `options`, `connect`, `links`: TCP and the network. `messages`, `datagrams`: UDP.
 //! * `unix`, `unix_messages`: sockets of one host. `pipes`: these, and splicing.
 //! * `disk`, `files`, `names`: files, and what a power failure leaves of them. `buffers`: provided
@@ -31,6 +31,7 @@ mod arguments;
 mod buffers;
 mod calls;
 mod cancel;
+mod chains;
 mod connect;
 mod datagrams;
 mod disk;

@@ -62,7 +62,7 @@ impl Kernel {
         }
     }
 
-    fn take(&mut self, ring: RingId, host: HostId, sqe: &RawSqe) -> Result<Id, i32> {
+    pub(super) fn take(&mut self, ring: RingId, host: HostId, sqe: &RawSqe) -> Result<Id, i32> {
         if self.hosts[host].is_down || self.rings[ring].is_gone {
             return Err(libc::ECANCELED);
         }
@@ -86,24 +86,20 @@ impl Kernel {
             None
         };
         let id = self.ops.insert(InFlight {
-            ring,
-            sqe: *sqe,
             object,
             args,
-            stage: Stage::Due,
-            done: 0,
-            is_cancelled: false,
+            ..InFlight::new(ring, sqe)
         });
         self.rings[ring].by_key.insert(sqe.user_data, id);
         Ok(id)
     }
 
     /// Tries an op that was just taken, or leaves it to a worker.
-    fn begin(&mut self, id: Id) {
+    pub(super) fn begin(&mut self, id: Id) {
         let Some(op) = self.ops.find(id) else { return };
-        let code = op.sqe.opcode;
+        let (code, object) = (op.sqe.opcode, op.object);
         let late = self.adversary.strikes(Fault::Late, code);
-        if late || runs_on_worker(code) {
+        if late || self.needs_worker(code, object) {
             let delay = 1_000 + self.adversary.below("a worker's delay", WORK_NS);
             // Several end at once, as on a machine that has been busy, and are then in any order.
             let delay = delay + (self.now_ns + delay).wrapping_neg() % BATCH_NS;
@@ -111,6 +107,11 @@ impl Kernel {
         } else {
             self.attempt(id);
         }
+    }
+
+    /// Whether a worker has to do it. Pipes are polled instead.
+    pub(super) fn needs_worker(&self, code: u8, object: Option<Id>) -> bool {
+        runs_on_worker(code) && !self.is_pipe(object)
     }
 
     /// Tries what is due on a ring.
@@ -237,7 +238,9 @@ impl Kernel {
         object: Option<Id>,
         sqe: &RawSqe,
     ) -> Option<Tried> {
-        if self.adversary.strikes(Fault::GivenUp, sqe.opcode) {
+        if self.needs_worker(sqe.opcode, object)
+            && self.adversary.strikes(Fault::GivenUp, sqe.opcode)
+        {
             return Some(Tried::failed(libc::ECANCELED));
         }
         let is_unix = self.is_unix(object);
@@ -343,6 +346,9 @@ impl Kernel {
         self.post(op.ring, &op.sqe, result, flags);
         if let Some(object) = op.object {
             self.release(object);
+        }
+        if !op.rest.is_empty() {
+            self.continue_chain(op, result);
         }
     }
 

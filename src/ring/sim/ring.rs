@@ -180,9 +180,8 @@ impl SimRing {
         if busy {
             taken = kernel.adversary.below("taken all the same", taken as u64) as usize;
         }
-        for sqe in staged.drain(..taken) {
-            kernel.submit(self.id, &sqe);
-        }
+        kernel.submit_all(self.id, &staged[..taken]);
+        staged.drain(..taken);
         kernel.rings[self.id].sq = staged;
         Ok(if busy { Entered::Busy } else { Entered::Done })
     }

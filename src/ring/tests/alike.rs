@@ -3,6 +3,7 @@
 //! Completions are compared as results and flags, in order of their user data: which of several
 //! ops is first is open on both.
 
+mod chains;
 mod stage;
 
 use std::fmt::Write;
