@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
@@ -16,6 +17,7 @@ use common::{
 use corering::net::{TcpStream, UnixStream, splice, splice_bidirectional};
 use corering::spawn;
 use corering::time::{sleep, timeout};
+use futures_lite::future::{or, zip};
 
 /// More than two sockets and a pipe hold.
 const LARGE: usize = 16 << 20;
@@ -102,15 +104,24 @@ fn a_dropped_splice_loses_and_doubles_nothing() {
 async fn stuck() -> (TcpStream, TcpStream, std::net::TcpStream) {
     let (client, ours) = pair().await;
     let (to_server, server) = pair_with_std().await;
+    let written = Cell::new(0);
     let pouring = async {
         loop {
             client.write_all(vec![7; 64 * 1024]).await.0.unwrap();
+            written.set(written.get() + 1);
         }
     };
-    let both = futures_lite::future::or(pouring, async {
+    let moving = async {
         splice(&ours, &to_server).await.unwrap();
-    });
-    assert!(timeout(Duration::from_millis(200), both).await.is_err());
+    };
+    let idle = async {
+        let mut before = usize::MAX;
+        while before != written.get() {
+            before = written.get();
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    or(or(pouring, moving), idle).await;
     (client, to_server, server)
 }
 
@@ -192,7 +203,7 @@ fn a_reset_is_told_by_either_side() {
             client.set_zero_linger().unwrap();
             drop(client);
         };
-        let (moved, ()) = futures_lite::future::zip(splice(&ours, &to_server), reset).await;
+        let (moved, ()) = zip(splice(&ours, &to_server), reset).await;
         assert_eq!(errno(moved), libc::ECONNRESET);
         // It stays.
         assert_eq!(errno(ours.recv().await), libc::ECONNRESET);
@@ -217,7 +228,7 @@ fn sigpipe_does_not_end_a_process_that_has_it_at_its_default() {
             client.write_all("some").await.0.unwrap();
             let read = async { assert_eq!(read_exactly(&server, 4).await, b"some") };
             let moving = timeout(Duration::from_millis(50), splice(&ours, &to_server));
-            let (moved, ()) = futures_lite::future::zip(moving, read).await;
+            let (moved, ()) = zip(moving, read).await;
             assert!(moved.is_err());
             drop(server);
             client.write_all(vec![1; 1 << 20]).await.0.unwrap();

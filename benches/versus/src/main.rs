@@ -130,7 +130,14 @@ fn run(arguments: &Arguments) -> io::Result<ExitCode> {
     println!("{}", host::header(&plan.columns, plan.real_time));
     for workload in arguments.selected() {
         let of_it = workloads::run(workload, &plan, &mut progress);
-        print!("{}", report::tables(&of_it, &names));
+        // A workload may have a column of its own.
+        let mut columns = names.clone();
+        for record in &of_it {
+            if !columns.contains(&record.column) {
+                columns.push(record.column);
+            }
+        }
+        print!("{}", report::tables(&of_it, &columns));
         records.extend(of_it);
         if let Some(path) = &arguments.json {
             record::write(path, &records)?;

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Shutdown};
 use std::time::Duration;
 
 use corering::io::copy;
+use corering::net::pipe::pipe;
 use corering::net::{TcpListener, TcpStream, splice};
 use corering::sim::{Fault, Sim};
 use corering::spawn;
@@ -16,8 +17,10 @@ use futures_lite::future::{try_zip, zip};
 use super::random::{Random, mix};
 
 /// Bytes of a direction and of one write, at most.
-const TOTAL: u64 = 1 << 18;
+const TOTAL: u64 = 1 << 17;
 const PIECE: u64 = 1 << 16;
+/// Whoever begins anew all the time does nothing else.
+const LEAST: Duration = Duration::from_micros(100);
 
 pub(crate) async fn run(sim: Sim) {
     let mut random = Random::new(sim.seed());
@@ -114,12 +117,11 @@ async fn pass(sim: Sim, near: TcpStream, far: TcpStream, mut random: Random) {
 
 /// All bytes, and then the end.
 async fn one_way(from: &TcpStream, to: &TcpStream, mut random: Random) -> io::Result<()> {
-    let (patience, ends) = (
-        random.time(Duration::from_millis(8)),
-        random.pick(&[0, 1, 4]),
-    );
+    let patience = LEAST + random.time(Duration::from_millis(8));
+    let ends = random.pick(&[0, 1, 4]);
     loop {
-        let is_over = match random.below(5) {
+        let is_over = match random.below(6) {
+            5 => through_a_pipe(from, to, &mut random).await.map(|()| true)?,
             0 => over(copy(&mut &*from, &mut &*to), patience).await?,
             1 => {
                 let bytes = from.recv().await?;
@@ -135,6 +137,41 @@ async fn one_way(from: &TcpStream, to: &TcpStream, mut random: Random) -> io::Re
             return to.shutdown(Shutdown::Write).await;
         }
     }
+}
+
+/// All that is left, by way of a pipe of the program's own, in pieces as they come.
+async fn through_a_pipe(from: &TcpStream, to: &TcpStream, random: &mut Random) -> io::Result<()> {
+    let (sender, receiver) = pipe()?;
+    let room = 256 + random.size(PIECE) as usize;
+    let (patience, ends) = (
+        random.time(Duration::from_millis(8)),
+        random.pick(&[0, 2, 8]),
+    );
+    let fill = async {
+        while let Some(bytes) = from.recv().await? {
+            sender.write_all(bytes).await.0?;
+        }
+        drop(sender);
+        Ok(())
+    };
+    let drain = async {
+        loop {
+            let read = receiver.read(Vec::with_capacity(room));
+            let (n, bytes) = match ends > 0 && random.one_in(ends) {
+                // What a dropped read has got is there for the next one.
+                true => match timeout(patience, read).await {
+                    Ok(read) => read,
+                    Err(_) => continue,
+                },
+                false => read.await,
+            };
+            if n? == 0 {
+                return Ok(());
+            }
+            to.write_all(bytes).await.0?;
+        }
+    };
+    try_zip(fill, drain).await.map(drop)
 }
 
 /// Whether it has come to its end in time.
