@@ -120,7 +120,7 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const EACH: [Self; 10] = [
+    pub(crate) const EACH: [Self; 11] = [
         Self::Echo,
         Self::Idle,
         Self::Accept,
