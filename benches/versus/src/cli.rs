@@ -37,8 +37,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) seconds: Duration,
 
-    /// Cells of echo, unix, udp and proxy, CONNECTIONSxBYTES separated by commas [default: as --list has
-    /// them]
+    /// Cells of echo, unix, udp and proxy, CONNECTIONSxBYTES separated by commas [default: as
+    /// --list has them]
     #[arg(long, value_delimiter = ',')]
     pub(crate) cells: Vec<Cell>,
 
