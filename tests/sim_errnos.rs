@@ -20,10 +20,12 @@ const SEEDS: u64 = 8;
 fn workload_of(operation: &str, on: On) -> &'static str {
     match on {
         _ if operation == "ASYNC_CANCEL" => "streams",
+        _ if operation == "SPLICE" => "proxies",
         On::Tcp => "streams",
         On::Udp => "datagrams",
         On::Unix | On::UnixMessages => "unix",
         On::Event | On::Ring => "tasks",
+        On::Pipe => "proxies",
         _ => "files",
     }
 }
