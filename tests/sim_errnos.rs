@@ -57,6 +57,8 @@ fn is_recovered_from(operation: &str, on: On, errno: &str) -> bool {
         ),
         // The plain call says what is wrong, if anything is.
         ("FTRUNCATE", _) => errno == "EINVAL",
+        // What cannot be spliced is copied.
+        ("SPLICE", _) => errno == "EINVAL",
         // The other queue was full for a while.
         ("SEND" | "SENDMSG", On::UnixMessages) => errno == "EAGAIN",
         _ => false,

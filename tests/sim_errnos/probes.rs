@@ -1,14 +1,15 @@
 //! One operation of each kind, done as a program does it: what its caller is told.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
 use corering::fs::{self, File};
 use corering::io::Operation;
+use corering::net::pipe::pipe;
 use corering::net::{
     Control, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixSeqpacket,
-    UnixSeqpacketListener, UnixStream,
+    UnixSeqpacketListener, UnixStream, splice,
 };
 use corering::signal::ctrl_c;
 use corering::sim::{On, Sim};
@@ -29,6 +30,7 @@ pub(crate) async fn probe(sim: &Sim, operation: &str, on: On) -> io::Result<()> 
         On::Unix => of_unix(operation).await,
         On::UnixMessages => of_unix_messages(operation).await,
         On::File => of_a_file(operation).await,
+        On::Pipe => of_a_pipe(operation).await,
         On::Event if operation == "POLL_ADD" => interrupted(sim).await,
         On::Event => kicked(sim).await,
         On::Ring => sim.host("test").message(0).await,
@@ -57,6 +59,15 @@ async fn of_tcp(operation: &str) -> io::Result<()> {
         "SEND" => near.write_all("bytes").await.0,
         "SENDMSG" => near.write_vectored(vec!["by", "tes"]).await.0.map(drop),
         "SEND_ZC" => near.write_zero_copy("bytes").await.0.map(drop),
+        "SPLICE" => {
+            let (sink, end) = UnixStream::pair()?;
+            near.write_all("bytes").await.0?;
+            near.shutdown(Shutdown::Write).await?;
+            splice(&far, &sink).await?;
+            let bytes = timeout(PATIENCE, end.recv()).await??;
+            assert_eq!(bytes.as_deref(), Some(&b"bytes"[..]));
+            return Ok(());
+        }
         _ => unknown(operation),
     }?;
     let bytes = timeout(PATIENCE, far.recv()).await??;
@@ -137,6 +148,17 @@ async fn of_unix_messages(operation: &str) -> io::Result<()> {
     let datagram = timeout(PATIENCE, far.recv()).await??;
     assert_eq!(&datagram.payload[..], b"bytes");
     Ok(())
+}
+
+async fn of_a_pipe(operation: &str) -> io::Result<()> {
+    let (sender, receiver) = pipe()?;
+    let writing = spawn(async move { sender.write_all("bytes").await.0 });
+    if operation == "WRITE" {
+        return writing.await.expect("a task");
+    }
+    let (read, bytes) = receiver.read(Vec::with_capacity(5)).await;
+    assert!(read.is_err() || bytes == b"bytes");
+    read.map(drop)
 }
 
 async fn of_a_file(operation: &str) -> io::Result<()> {

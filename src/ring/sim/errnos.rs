@@ -116,6 +116,9 @@ const OF_RECEIVES: &str = "\
                            waits, and no signal ends that";
 const OF_FILES: &str =
     "EFAULT: the memory is the runtime's; EAGAIN: no file is opened non-blocking";
+const OF_PIPES: &str = "\
+     EFAULT: the memory is the runtime's; EAGAIN, EINTR: the ring waits, and no \
+                        signal ends that";
 const OF_PATHS: &str =
     "EFAULT: the path is the operation's; EBADF: no directory descriptor is used";
 
@@ -147,7 +150,7 @@ const OF_UNIX_CONNECTS: &str = "\
 
 type Row = (u8, On, &'static str, &'static str);
 
-const ROWS: [Row; 34] = [
+const ROWS: [Row; 37] = [
     (
         opcode::NOP,
         On::Nothing,
@@ -252,6 +255,25 @@ const ROWS: [Row; 34] = [
         On::Event,
         "ENOMEM EIO EINTR ECANCELED EBADF EINVAL",
         "EFAULT: the count is the operation's; EAGAIN: the ring waits",
+    ),
+    (
+        opcode::READ,
+        On::Pipe,
+        "ENOMEM EPERM EBADF EINVAL",
+        OF_PIPES,
+    ),
+    (
+        opcode::WRITE,
+        On::Pipe,
+        "EPIPE ENOMEM EPERM EBADF EINVAL",
+        OF_PIPES,
+    ),
+    (
+        opcode::SPLICE,
+        On::Tcp,
+        "ECONNRESET EPIPE ETIMEDOUT EHOSTUNREACH ENETUNREACH ECONNREFUSED ECONNABORTED ENETDOWN \
+         ENOTCONN ENOBUFS ENOMEM EPERM EBADF EINVAL",
+        "EAGAIN, EINTR: it is tried again; ESPIPE: no offsets are given; EFAULT: nor memory",
     ),
     (
         opcode::WRITE,

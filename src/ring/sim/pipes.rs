@@ -215,7 +215,13 @@ impl Kernel {
         if self.adversary.strikes(Fault::Late, opcode::SPLICE) {
             return Err(libc::EAGAIN);
         }
-        if let Some(errno) = self.adversary.errno(opcode::SPLICE, &[libc::ENOMEM]) {
+        let socket = if self.is_pipe(Some(to)) { from } else { to };
+        let on = self.on(Some(socket));
+        let mut errno = self.adversary.forced(opcode::SPLICE, on);
+        if errno.is_none() {
+            errno = self.adversary.errno(opcode::SPLICE, &[libc::ENOMEM]);
+        }
+        if let Some(errno) = errno {
             return Err(errno);
         }
         if self.is_pipe(Some(to)) {
