@@ -175,7 +175,7 @@ fn a_stop_under_load_answers_what_was_taken_and_leaves_nothing() {
         drop(holder);
         let of = |count: &AtomicU64| count.load(Relaxed);
         println!(
-            "{} connections, {} requests taken, {} answered, {} answers received, stopped in {took:?}",
+            "{} connections, {} requests taken, {} answered, {} received, stopped in {took:?}",
             of(&counts.accepted),
             of(&counts.taken),
             of(&counts.answered),

@@ -47,12 +47,12 @@ unsafe impl<S: Sender, B: IoBuf> Op for Send<S, B> {
         self.len = len;
         sqe.fd(self.socket.fd())
             .lend(start.wrapping_add(self.done), len.saturating_sub(self.done));
-        if self.socket.is_pipe() {
-            sqe.op(opcode::WRITE).offset(NO_OFFSET);
-            return;
-        }
-        sqe.op(opcode::SEND)
-            .op_flags(self.socket.send_flags(self.all));
+        match self.socket.is_pipe() {
+            true => sqe.op(opcode::WRITE).offset(NO_OFFSET),
+            false => sqe
+                .op(opcode::SEND)
+                .op_flags(self.socket.send_flags(self.all)),
+        };
     }
 
     #[inline(always)]
