@@ -43,15 +43,13 @@ unsafe impl<S: Sender, B: IoBuf> Op for Send<S, B> {
 
     #[inline]
     fn fill<'op>(&'op mut self, sqe: &mut Sqe<'op>) {
-        let (start, len) = self.buf.parts();
+        let (socket, done, (start, len)) = (&self.socket, self.done, self.buf.parts());
         self.len = len;
-        sqe.fd(self.socket.fd())
-            .lend(start.wrapping_add(self.done), len.saturating_sub(self.done));
-        match self.socket.is_pipe() {
+        sqe.fd(socket.fd());
+        sqe.lend(start.wrapping_add(done), len.saturating_sub(done));
+        match socket.is_pipe() {
             true => sqe.op(opcode::WRITE).offset(NO_OFFSET),
-            false => sqe
-                .op(opcode::SEND)
-                .op_flags(self.socket.send_flags(self.all)),
+            false => sqe.op(opcode::SEND).op_flags(socket.send_flags(self.all)),
         };
     }
 
