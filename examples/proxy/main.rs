@@ -25,8 +25,7 @@ use std::time::Duration;
 use clap::Parser;
 use corering::Cores;
 use corering::cores::{Core, Running};
-use corering::net::{TcpListener, TcpSocket};
-use corering::sync::Semaphore;
+use corering::net::{ConnectionLimit, TcpListener, TcpSocket};
 use corering::time::sleep;
 use futures_lite::future::or;
 
@@ -133,19 +132,10 @@ async fn serve(core: Core, options: Options, metrics: Arc<Metrics>) -> io::Resul
         corering::spawn(or(told, stopping));
     }
     let share = (options.max_connections / core.count()).max(1);
-    let permits = Rc::new(Semaphore::new(share));
-    let options = Rc::new(options);
     let drain = options.drain;
-    let accepting = accept(&listener, permits, options, Arc::clone(&metrics));
-    or(accepting, async {
-        core.stopping().await;
-        Ok(())
-    })
-    .await?;
+    accept(&core, &listener, share, Rc::new(options), &metrics).await;
     // From here on the kernel gives new connections to nobody.
-    for (stream, _) in listener.close().await? {
-        drop(stream);
-    }
+    drop(listener);
     if let Err(error) = core.drain(drain).await {
         eprintln!("proxy: {error}");
         metrics.cut();
@@ -161,25 +151,27 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.reuse_port()?.bind(address)?.listen(BACKLOG)
 }
 
-/// Accepts for as long as there are permits: who is one too many waits in the backlog.
+/// Accepts until the stop, within this core's share: who is one too many waits in the backlog.
 async fn accept(
+    core: &Core,
     listener: &TcpListener,
-    permits: Rc<Semaphore>,
+    share: usize,
     options: Rc<Options>,
-    metrics: Arc<Metrics>,
-) -> io::Result<()> {
+    metrics: &Arc<Metrics>,
+) {
+    let limit = ConnectionLimit::new(share);
     loop {
-        let permit = Rc::clone(&permits).acquire_owned().await;
-        let permit = permit.map_err(io::Error::other)?;
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let next = listener.accept_within(&limit).until(core.stopping());
+        let (stream, permit) = match next.await {
+            Ok(Some((stream, _, permit))) => (stream, permit),
+            Ok(None) => return,
             Err(error) => {
                 metrics.refused(&error);
                 sleep(SCARCE).await;
                 continue;
             }
         };
-        let (options, metrics) = (Rc::clone(&options), Arc::clone(&metrics));
+        let (options, metrics) = (Rc::clone(&options), Arc::clone(metrics));
         corering::spawn(async move {
             metrics.begun();
             let passed = pass(&stream, &options).await;
