@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use corering::runtime::{Builder, Stall};
 use corering::task::{self, JoinSet, Priority, yield_now};
 use corering::time::{interval, sleep};
-use corering::{Runtime, spawn};
+use corering::{Cores, Runtime, spawn};
 use rustix::time::{ClockId, clock_gettime};
 
 use common::alone;
@@ -176,6 +176,42 @@ fn each_way_to_spawn_says_where_it_was_called() {
         assert_eq!(line_of(&stall), line);
         assert_eq!(stall.future(), format!("{FUTURE}::{{{{closure}}}}"));
     }
+}
+
+#[test]
+fn work_that_stalls_another_core_is_reported_where_it_was_sent_and_other_cores_go_on() {
+    let (tell, told) = mpsc::channel();
+    let cores = Cores::count(2).expect("cores").configure(move |builder| {
+        let tell = tell.clone();
+        let tells = move |stall: &Stall| drop(tell.send(stall.clone()));
+        builder.stall_limit(LIMIT).on_stall(tells)
+    });
+    let running = cores.start(|core| async move {
+        if core.index() == 1 {
+            core.stopping().await;
+            return None;
+        }
+        let sent = core.spawn_on(1, || async { block() });
+        let at = line_before();
+        let (mut heart, mut beats) = (interval(Duration::from_millis(1)), 0);
+        let start = Instant::now();
+        while start.elapsed() < LONG / 2 {
+            heart.tick().await;
+            beats += 1;
+        }
+        sent.await.expect("it does not panic");
+        // A core that has ended is not looked at.
+        sleep(LONG / 2).await;
+        core.stop();
+        Some((at, beats))
+    });
+    let ended = running.expect("cores").join().swap_remove(0);
+    let (at, beats) = ended.output.expect("no panic").expect("of the first core");
+    let stall = both(&told);
+    assert_eq!(line_of(&stall), at, "{stall}");
+    let future = "stall_detector::work_that_stalls_another_core";
+    assert!(stall.future().starts_with(future), "{stall}");
+    assert!(beats > 10, "{beats}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -95,6 +96,7 @@ impl Core {
     /// # Panics
     ///
     /// If there is no core `to`.
+    #[track_caller]
     pub fn spawn_on<M, F>(&self, to: usize, make: M) -> SpawnOn<F::Output>
     where
         M: FnOnce() -> F + Send + 'static,
@@ -105,7 +107,7 @@ impl Core {
             "there is no core {to}: there are {}, from 0",
             self.count()
         );
-        SpawnOn::new(self, to, make)
+        SpawnOn::new(self, to, make, Location::caller())
     }
 
     /// Runs `make` on every core, this one too, and gives the outputs in the order of the cores.
@@ -117,12 +119,14 @@ impl Core {
     /// # Cancellation
     ///
     /// As of [`spawn_on`](Self::spawn_on).
+    #[track_caller]
     pub fn broadcast<M, F>(&self, make: M) -> Broadcast<F::Output>
     where
         M: Fn() -> F + Clone + Send + 'static,
         F: Future<Output: Send> + 'static,
     {
-        let to_each = (0..self.count()).map(|to| self.spawn_on(to, make.clone()));
+        let from = Location::caller();
+        let to_each = (0..self.count()).map(|to| SpawnOn::new(self, to, make.clone(), from));
         Broadcast::new(to_each.collect())
     }
 

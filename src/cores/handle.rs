@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -57,6 +58,7 @@ impl Handle {
     /// # Panics
     ///
     /// If there is no core `to`.
+    #[track_caller]
     pub fn spawn_on<M, F>(&self, to: usize, make: M) -> Remote<F::Output>
     where
         M: FnOnce() -> F + Send + 'static,
@@ -79,6 +81,7 @@ impl Handle {
     /// # Panics
     ///
     /// If there is no core `to`.
+    #[track_caller]
     pub fn try_spawn_on<M, F>(&self, to: usize, make: M) -> Result<Remote<F::Output>, Full>
     where
         M: FnOnce() -> F + Send + 'static,
@@ -92,6 +95,7 @@ impl Handle {
         }
     }
 
+    #[track_caller]
     fn message<M, F>(&self, to: usize, make: M) -> (Message, Reply<F::Output>)
     where
         M: FnOnce() -> F + Send + 'static,
@@ -102,7 +106,7 @@ impl Handle {
             to < count,
             "there is no core {to}: there are {count}, from 0"
         );
-        message(make)
+        message(make, Location::caller())
     }
 
     /// Begins a stop of all cores: [`Core::stopping`](super::Core::stopping) resolves on each.

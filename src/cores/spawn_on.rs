@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use super::core::{Core, Local};
 use super::mesh::{Message, Refused};
 use super::reply::{Answer, Reply, reply};
-use crate::task::{self, JoinError};
+use crate::task::{self, JoinError, Priority};
 
 /// The output of work on another core; made by [`Core::spawn_on`].
 ///
@@ -32,12 +32,12 @@ pub struct SpawnOn<T> {
 }
 
 impl<T: Send + 'static> SpawnOn<T> {
-    pub(super) fn new<M, F>(core: &Core, to: usize, make: M) -> SpawnOn<T>
+    pub(super) fn new<M, F>(core: &Core, to: usize, make: M, location: Place) -> SpawnOn<T>
     where
         M: FnOnce() -> F + Send + 'static,
         F: Future<Output = T> + 'static,
     {
-        let (message, reply) = message(make);
+        let (message, reply) = message(make, location);
         let mut this = SpawnOn {
             local: Rc::clone(&core.0),
             to,
@@ -164,8 +164,11 @@ impl<T> Future for Broadcast<T> {
     }
 }
 
+/// Where work was sent from: where its task is said to be spawned.
+pub(super) type Place = &'static Location<'static>;
+
 /// What another core is to run, and where its output comes back.
-pub(super) fn message<M, F>(make: M) -> (Message, Reply<F::Output>)
+pub(super) fn message<M, F>(make: M, location: Place) -> (Message, Reply<F::Output>)
 where
     M: FnOnce() -> F + Send + 'static,
     F: Future<Output: Send> + 'static,
@@ -177,7 +180,7 @@ where
                 future: Some(future),
                 answer: Some(answer),
             };
-            drop(task::spawn(work));
+            drop(task::spawn_at(work, Priority::Normal, location));
         }
         Err(panic) => answer.put(Err(JoinError::panic(panic))),
     });

@@ -97,7 +97,7 @@ pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
 /// As [`spawn`], of a class, and for whoever is at `location`.
 #[track_caller]
 #[inline]
-fn spawn_at<F: Future + 'static>(
+pub(crate) fn spawn_at<F: Future + 'static>(
     future: F,
     priority: Priority,
     location: &'static Location<'static>,

@@ -28,10 +28,12 @@ use super::{builder::Name, cell::VTable};
 const POLL: u64 = 1;
 const DROP: u64 = 1 << 52;
 
-const WRAPPERS: [&str; 3] = [
+const WRAPPERS: [&str; 5] = [
     "core::pin::Pin<&mut ",
     "corering::task::builder::Named<",
     "corering::task::join_set::Member<",
+    "corering::cores::spawn_on::Work<",
+    "corering::cores::thread::Main<",
 ];
 
 /// Written by the core, read by whoever watches it, which is too seldom to be in each other's way.
