@@ -21,6 +21,7 @@ EXAMPLES=(
     "read_at||64 bytes from 0"
     "read_at|Cargo.toml 1 9|workspace"
     "slow_loris|--attackers 500 --seconds 2|of the rate without it"
+    "scale|--seconds 0.5 --rounds 1|times the requests of one"
     "soak|--minutes 0.1 --connections 200|nothing was lost, duplicated, wrong or leaked"
     "udp_echo|--demo 2|came back as they were sent, 0 were lost"
     "unix_echo|--demo 2|every report was in the file"
