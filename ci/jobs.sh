@@ -168,8 +168,9 @@ job_alarms() {
         grep -Ev '/(tidy|compile_fail|corering_macros)-')
     # Left out: those that assert that an idle core is not woken, or that one wait of a bare ring is
     # not cut short, as signals do; one that asks rustc; and one that takes minutes.
-    local skips=(an_idle_runtime ring::tests::wait ring::tests::lend ten_thousand_runtimes
-        a_message_ends_the_wait_of_another_ring a_dropped_ring_lets_go_of_what_it_watched)
+    local skips=(an_idle_runtime an_idle_process ring::tests::wait ring::tests::lend
+        ten_thousand_runtimes a_message_ends_the_wait_of_another_ring
+        a_dropped_ring_lets_go_of_what_it_watched)
     for program in $programs; do
         echo "+ $program"
         LD_PRELOAD=$work/alarms.so timeout 120 "$program" --quiet "${skips[@]/#/--skip=}" ||
