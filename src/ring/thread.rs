@@ -102,7 +102,12 @@ mod tests {
         assert!(slept > Duration::ZERO);
         drop(wait);
         sleeper.join().expect("it does not panic");
+        // Who joins a thread may be told a moment before the kernel has let go of it.
+        let ended = Instant::now();
+        while thread.cpu_time() > Duration::ZERO {
+            let took = ended.elapsed();
+            assert!(took < Duration::from_secs(20), "it is still there");
+        }
         assert!(!thread.is_asleep(), "it is gone");
-        assert_eq!(thread.cpu_time(), Duration::ZERO);
     }
 }
