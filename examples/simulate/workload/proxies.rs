@@ -19,6 +19,8 @@ use super::random::{Random, mix};
 /// Bytes of a direction and of one write, at most.
 const TOTAL: u64 = 1 << 17;
 const PIECE: u64 = 1 << 16;
+/// Longer than any connection takes.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Whoever begins anew all the time does nothing else.
 const LEAST: Duration = Duration::from_micros(100);
 
@@ -43,7 +45,9 @@ fn excused<T>(sim: &Sim, what: &str, result: io::Result<T>) -> Option<T> {
 async fn pair() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let connect = TcpStream::connect(listener.local_addr()?);
-    let (client, (server, _)) = try_zip(connect, listener.accept()).await?;
+    // A connection that is aborted before it is accepted is passed over, and no other one comes.
+    let both = timeout(PATIENCE, try_zip(connect, listener.accept())).await;
+    let (client, (server, _)) = both.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     Ok((client, server))
 }
 
