@@ -177,11 +177,15 @@ impl Drop for Flag {
     }
 }
 
+/// Some at once: one alone could not be overtaken by another.
 async fn no_op(scene: &Scene, random: &mut Random) {
-    let fate = Fate::random(random, scene.style.ends);
-    if let Fated::Done(Err(error)) = fate.of(nop(), identity).await {
-        scene.failed("nop", &error, fate.may_end_it(), None);
-    }
+    let fates = [(); 4].map(|()| Fate::random(random, scene.style.ends));
+    let one = async |fate: Fate| {
+        if let Fated::Done(Err(error)) = fate.of(nop(), identity).await {
+            scene.failed("nop", &error, fate.may_end_it(), None);
+        }
+    };
+    join_all(fates.map(one)).await;
 }
 
 /// Messages to other cores, or to this one: they come there and mean nothing.
