@@ -6,6 +6,7 @@ use std::path::Path;
 use std::thread;
 
 use crate::ring::affinity;
+use crate::runtime::parse_list;
 
 /// A CPU that this process may use, and where it is in the machine.
 ///
@@ -71,7 +72,7 @@ fn choose(cpus: &[Cpu], limit: usize) -> Vec<usize> {
 fn read(root: &Path, id: usize) -> Cpu {
     let directory = root.join(format!("cpu/cpu{id}"));
     let siblings = fs::read_to_string(directory.join("topology/thread_siblings_list"));
-    let mut siblings = siblings.map(|list| parse(&list)).unwrap_or_default();
+    let mut siblings = siblings.map(|list| parse_list(&list)).unwrap_or_default();
     if !siblings.contains(&id) {
         siblings.push(id);
     }
@@ -83,16 +84,6 @@ fn read(root: &Path, id: usize) -> Cpu {
         siblings,
         node: node.min().unwrap_or(0),
     }
-}
-
-/// A list as the kernel writes it: `0-3,8`.
-fn parse(list: &str) -> Vec<usize> {
-    let ranges = list.trim().split(',');
-    let bounds = ranges.filter_map(|range| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        Some(first.parse().ok()?..=last.parse().ok()?)
-    });
-    bounds.flatten().collect()
 }
 
 #[cfg(test)]
@@ -135,7 +126,6 @@ mod tests {
         };
         assert_eq!(read(root.path(), 5), expected);
         assert_eq!(read(root.path(), 6), cpu(6, &[6]));
-        assert_eq!(parse("0-2,7\n"), [0, 1, 2, 7]);
     }
 
     #[test]

@@ -46,7 +46,12 @@ fn allowed(status: &str) -> Vec<usize> {
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    let ranges = line.unwrap_or_default().trim().split(',');
+    parse_list(line.unwrap_or_default())
+}
+
+/// A list of processors as the kernel writes it: `0-3,8`.
+pub(crate) fn parse_list(list: &str) -> Vec<usize> {
+    let ranges = list.trim().split(',');
     let bounds = ranges.filter_map(|range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         Some(first.parse().ok()?..=last.parse().ok()?)

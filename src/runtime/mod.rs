@@ -59,6 +59,7 @@ use std::time::Duration;
 use self::core::Core;
 
 pub use self::builder::Builder;
+pub(crate) use self::cgroup::parse_list;
 pub use self::leftover::Leftover;
 pub use self::nop::{Nop, nop};
 pub use self::spin::Spin;
