@@ -1,6 +1,5 @@
 //! Values of one type from one core to another.
 
-use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -9,6 +8,7 @@ use concurrent_queue::{ConcurrentQueue, PopError, PushError};
 
 use super::reply::register;
 use super::sync::{Arc, AtomicWaker};
+use crate::sync::mpsc::{SendError, TryRecvError, TrySendError};
 
 /// A channel that holds at most `capacity` values: its two ends are sent to the cores, or other
 /// threads, that talk by it.
@@ -150,7 +150,7 @@ impl<T> Receiver<T> {
         for has_registered in [false, true] {
             match self.try_recv() {
                 Ok(value) => return Poll::Ready(Some(value)),
-                Err(TryRecvError::Closed) => return Poll::Ready(None),
+                Err(TryRecvError::Disconnected) => return Poll::Ready(None),
                 Err(TryRecvError::Empty) if !has_registered => register(&self.0.receiver, cx),
                 Err(TryRecvError::Empty) => {}
             }
@@ -170,7 +170,7 @@ impl<T> Receiver<T> {
                 Ok(value)
             }
             Err(PopError::Empty) => Err(TryRecvError::Empty),
-            Err(PopError::Closed) => Err(TryRecvError::Closed),
+            Err(PopError::Closed) => Err(TryRecvError::Disconnected),
         }
     }
 }
@@ -205,70 +205,3 @@ impl<T> fmt::Debug for Receiver<T> {
             .finish_non_exhaustive()
     }
 }
-
-/// The receiver is gone: the value comes back.
-#[derive(Clone, Copy, Eq, PartialEq)]
-pub struct SendError<T>(pub T);
-
-/// Why a value could not be sent at once.
-#[derive(Clone, Copy, Eq, PartialEq)]
-pub enum TrySendError<T> {
-    /// There is no room now.
-    Full(T),
-    /// The receiver is gone.
-    Closed(T),
-}
-
-/// Why there is no value.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum TryRecvError {
-    /// None is there now.
-    Empty,
-    /// The sender is gone, and all is received.
-    Closed,
-}
-
-impl<T> fmt::Debug for SendError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SendError(..)")
-    }
-}
-
-impl<T> fmt::Display for SendError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the receiver is gone")
-    }
-}
-
-impl<T> Error for SendError<T> {}
-
-impl<T> fmt::Debug for TrySendError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TrySendError::Full(_) => "Full(..)",
-            TrySendError::Closed(_) => "Closed(..)",
-        })
-    }
-}
-
-impl<T> fmt::Display for TrySendError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TrySendError::Full(_) => "the channel is full",
-            TrySendError::Closed(_) => "the receiver is gone",
-        })
-    }
-}
-
-impl<T> Error for TrySendError<T> {}
-
-impl fmt::Display for TryRecvError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TryRecvError::Empty => "the channel is empty",
-            TryRecvError::Closed => "the sender is gone",
-        })
-    }
-}
-
-impl Error for TryRecvError {}

@@ -59,7 +59,7 @@ mod topology;
 mod wakers;
 
 pub use self::balance::{Balance, Load};
-pub use self::channel::{Receiver, SendError, Sender, TryRecvError, TrySendError, channel};
+pub use self::channel::{Receiver, Sender, channel};
 pub use self::core::{Core, Stopping};
 pub use self::handle::{Full, Handle, Remote};
 pub use self::running::{Ended, Running};

@@ -6,7 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use corering::Cores;
-use corering::cores::{TryRecvError, TrySendError, channel};
+use corering::cores::channel;
+use corering::sync::mpsc::{TryRecvError, TrySendError};
 use corering::task::yield_now;
 use corering::time::{sleep, timeout};
 use futures_lite::future::{block_on, poll_once};
@@ -69,7 +70,7 @@ fn a_full_channel_keeps_its_sender_and_gives_refused_values_back() {
             (receiver.recv().await, receiver.recv().await),
             (Some(4), None)
         );
-        assert_eq!(receiver.try_recv(), Err(TryRecvError::Closed));
+        assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
 
         let (mut sender, receiver) = channel(1);
         sender.try_send(5).unwrap();
