@@ -192,8 +192,16 @@ impl Core {
                 return true;
             }
         }
+        let found = self.finds_work() || self.spin_for(limit);
+        if self.driver.needs_enter() {
+            self.enter(Wait::No);
+        }
+        found
+    }
+
+    fn spin_for(&self, limit_ns: u64) -> bool {
         let start = self.driver.now_ns();
-        let mut end = start + limit;
+        let mut end = start + limit_ns;
         if let Some(deadline) = self.next_deadline_ns() {
             end = end.min(deadline);
         }
@@ -202,7 +210,7 @@ impl Core {
         while !found && now < end {
             // The clock costs as much as some looks at the queues.
             for _ in 0..8 {
-                found |= self.driver.has_completions() || self.tasks.has_foreign();
+                found = self.finds_work();
                 if found {
                     break;
                 }
@@ -211,11 +219,13 @@ impl Core {
             now = self.driver.now_ns();
         }
         self.spun_ns.set(self.spun_ns.get() + (now - start));
-        self.spinner.spun(found);
-        if self.driver.needs_enter() {
-            self.enter(Wait::No);
-        }
+        self.spinner.spun(now - start);
         found
+    }
+
+    #[inline]
+    fn finds_work(&self) -> bool {
+        self.driver.has_completions() || self.tasks.has_foreign()
     }
 
     /// Submits what is staged and sleeps until something completes, a timer is due, or another
