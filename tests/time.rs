@@ -234,7 +234,7 @@ fn a_million_sleeps_end_in_bounded_time_and_none_too_early() {
         let ended = sleeps.join_all().await;
         assert_eq!((ended.len() as u32, early.get()), (SLEEPS, 0));
         let took = start.elapsed();
-        assert!(took < Duration::from_secs(20), "{took:?}");
+        assert!(took < Duration::from_secs(60), "{took:?}");
     });
 }
 

@@ -56,7 +56,7 @@ fn a_waker_used_on_another_thread_wakes_a_core_that_sleeps() {
         });
         let woken = other.join().unwrap();
         let late = ended.saturating_duration_since(woken);
-        assert!(late < Duration::from_secs(5), "{late:?} to wake");
+        assert!(late < Duration::from_secs(20), "{late:?} to wake");
         let parked = runtime.stats().parked;
         assert!(
             parked > Duration::from_millis(30),
@@ -342,14 +342,16 @@ fn dropping_a_stream_that_outlives_the_runtime_closes_it() {
             drop(stream);
             let mut rest = Vec::new();
             // What was written may still come; then the end.
-            peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            peer.set_read_timeout(Some(Duration::from_secs(20)))
+                .unwrap();
             peer.read_to_end(&mut rest).unwrap();
             drop(peer);
             let (stream, mut peer) = left_over(state);
             let (read, write) = stream.into_split();
             drop(write);
             drop(read);
-            peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            peer.set_read_timeout(Some(Duration::from_secs(20)))
+                .unwrap();
             peer.read_to_end(&mut rest).unwrap();
             drop(peer);
             assert_eq!(descriptors(), fds, "{state}");

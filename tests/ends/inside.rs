@@ -21,7 +21,7 @@ use crate::common::asleep_once;
 use crate::oracle::{Baseline, buffers_come_back};
 
 /// For one cell.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Until an operation is given up that is to have got somewhere before.
 const TIME: Duration = Duration::from_millis(8);
 

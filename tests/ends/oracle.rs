@@ -12,7 +12,7 @@ use crate::common::{descriptors, mappings, pattern};
 use crate::peer::Peer;
 
 /// What is not back by then does not come back.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Allocations of the tests themselves: arenas of threads, a larger heap.
 const SLACK_MAPPINGS: usize = 24;
 const SLACK_BYTES: u64 = 192 << 20;

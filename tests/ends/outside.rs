@@ -18,7 +18,7 @@ use crate::common::asleep_once;
 use crate::inside::text_of;
 use crate::oracle::Process;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 const LIMIT: Duration = Duration::from_secs(2);
 
 pub(crate) fn cells<S: Scene>() -> Vec<(Way, State, Verdict)> {

@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::common::{localhost, pattern, without_signals};
 
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Asked of each socket buffer, so that little fits between the two ends.
 const NARROW: usize = 16 * 1024;
 

@@ -33,7 +33,7 @@ pub(crate) fn live(dir: &Path, entries: u32) -> io::Result<()> {
     // Each turn enters then, whatever the time.
     let runtime = builder.spin(Spin::Never).build()?;
     let done = runtime.block_on(everything(dir));
-    let left = runtime.shutdown(Duration::from_secs(2));
+    let left = runtime.shutdown(Duration::from_secs(10));
     assert!(left.is_empty(), "{left}");
     done
 }

@@ -163,7 +163,7 @@ fn what_has_come_is_answered_when_it_stops() {
         assert_eq!(ended.aborted_tasks, 0);
     }
     assert!(
-        begin.elapsed() < Duration::from_secs(3),
+        begin.elapsed() < Duration::from_secs(10),
         "{:?}",
         begin.elapsed()
     );

@@ -13,7 +13,7 @@ use super::server::{Clock, Config, Hashing, Server, listen, reserve};
 /// Longer than anything takes here: who waits longer waits for what never comes.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a stop waits for connections.
-const DRAIN: Duration = Duration::from_secs(3);
+const DRAIN: Duration = Duration::from_secs(20);
 pub(crate) const BULK_MAX: usize = 1 << 20;
 const CORES: usize = 2;
 
