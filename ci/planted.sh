@@ -68,6 +68,14 @@ flock --nonblock 9 || { echo "$0: it runs already, with the same target director
 # `git apply` is to take the copy for what it is, not for a part of the repository around it.
 export GIT_CEILING_DIRECTORIES=$target/planted
 mkdir -p "$copy" "$CARGO_TARGET_DIR"
+# What comes from elsewhere is built alike for the tree and its copy. Copied, since a file that two
+# directories share could be written to by both; what does not fit is built again by cargo.
+if [ ! -e "$CARGO_TARGET_DIR/debug" ] && [ -e "$target/debug/deps" ]; then
+    mkdir -p "$CARGO_TARGET_DIR/debug/deps"
+    cp -a "$target/debug/.fingerprint" "$target/debug/build" "$CARGO_TARGET_DIR/debug/"
+    find "$target/debug/deps" -maxdepth 1 \( -name '*.rlib' -o -name '*.rmeta' -o -name '*.so' \
+        -o -name '*.d' \) -exec cp -a -t "$CARGO_TARGET_DIR/debug/deps" {} +
+fi
 # What is as it was keeps its time, and is not built again.
 files=$(git ls-files --cached --others --exclude-standard | while read -r file; do
     [ -f "$file" ] && echo "$file"
