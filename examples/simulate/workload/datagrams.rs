@@ -63,9 +63,7 @@ pub(crate) async fn run(sim: Sim) {
 }
 
 fn bytes_of(number: u64, len: u64) -> Vec<u8> {
-    let mut bytes = number.to_le_bytes().to_vec();
-    bytes.extend(Pattern::new(number, 0).bytes(0, len));
-    bytes
+    Pattern::new(number, 0).bytes_behind(&number.to_le_bytes(), 0, len)
 }
 
 /// The number of a datagram, if it is whole and as it was sent.

@@ -14,6 +14,7 @@ use corering::spawn;
 use corering::time::{sleep, timeout};
 use futures_lite::future::{try_zip, zip};
 
+use super::pattern::Pattern;
 use super::random::{Random, mix};
 
 /// Bytes of a direction and of one write, at most.
@@ -27,7 +28,7 @@ const LEAST: Duration = Duration::from_micros(100);
 pub(crate) async fn run(sim: Sim) {
     let mut random = Random::new(sim.seed());
     let all: Vec<_> = (0..1 + random.below(3))
-        .map(|_| spawn(converse(sim.clone(), random.fork())))
+        .map(|number| spawn(converse(sim.clone(), number, random.fork())))
         .collect();
     for one in all {
         one.await.expect("it does not panic");
@@ -51,7 +52,7 @@ async fn pair() -> io::Result<(TcpStream, TcpStream)> {
     Ok((client, server))
 }
 
-async fn converse(sim: Sim, mut random: Random) {
+async fn converse(sim: Sim, number: u64, mut random: Random) {
     let Some((client, near)) = excused(&sim, "connect", pair().await) else {
         return;
     };
@@ -61,25 +62,28 @@ async fn converse(sim: Sim, mut random: Random) {
     let (there, back) = (random.size(TOTAL), random.size(TOTAL));
     let proxy = spawn(pass(sim.clone(), near, far, random.fork()));
     let mut other = random.fork();
-    let asks = talk(&sim, client, [there, back], [1, 2], &mut random);
-    let answers = talk(&sim, server, [back, there], [2, 1], &mut other);
+    let id = mix(sim.seed()) ^ number;
+    let (up, down) = (Pattern::new(id, 0), Pattern::new(id, 1));
+    let asks = talk(&sim, client, [there, back], [up, down], &mut random);
+    let answers = talk(&sim, server, [back, there], [down, up], &mut other);
     zip(asks, answers).await;
     proxy.await.expect("it does not panic");
 }
 
-fn byte(of: u64, at: u64) -> u8 {
-    (mix((of << 32) | (at / 7)) ^ at) as u8
-}
-
 /// Sends `totals[0]` bytes and expects `totals[1]`, in order.
-async fn talk(sim: &Sim, stream: TcpStream, totals: [u64; 2], of: [u64; 2], random: &mut Random) {
+async fn talk(
+    sim: &Sim,
+    stream: TcpStream,
+    totals: [u64; 2],
+    of: [Pattern; 2],
+    random: &mut Random,
+) {
     let mut own = random.fork();
     let sends = async {
         let mut at = 0;
         while at < totals[0] {
             let len = own.size(PIECE).min(totals[0] - at);
-            let bytes: Vec<u8> = (at..at + len).map(|at| byte(of[0], at)).collect();
-            stream.write_all(bytes).await.0?;
+            stream.write_all(of[0].bytes(at, len)).await.0?;
             at += len;
             if own.one_in(4) {
                 sleep(own.time(Duration::from_millis(1))).await;
@@ -90,9 +94,7 @@ async fn talk(sim: &Sim, stream: TcpStream, totals: [u64; 2], of: [u64; 2], rand
     let receives = async {
         let mut at = 0;
         while let Some(bytes) = stream.recv().await? {
-            let wrong = (at..)
-                .zip(bytes.iter())
-                .find(|(at, it)| byte(of[1], *at) != **it);
+            let wrong = of[1].wrong(at, &bytes);
             assert_eq!(wrong, None, "another byte than was sent");
             at += bytes.len() as u64;
             if random.one_in(8) {

@@ -85,9 +85,8 @@ struct Sides<'a> {
 impl Sides<'_> {
     /// A message says its number.
     fn message(&self, number: u64, random: &mut Random) -> Vec<u8> {
-        let mut bytes = number.to_le_bytes().to_vec();
-        bytes.extend(self.pattern.bytes(number, random.size(LONGEST)));
-        bytes
+        let (head, len) = (number.to_le_bytes(), random.size(LONGEST));
+        self.pattern.bytes_behind(&head, number, len)
     }
 
     /// Enters what came of a send. False if there is nobody to send to any more.
