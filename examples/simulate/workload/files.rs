@@ -208,21 +208,22 @@ impl<'a> Task<'a> {
         let at = self.random.below(LEN_MAX - PIECE_MAX);
         let len = self.random.size(PIECE_MAX);
         let buf = self.pattern.bytes(self.random.next() >> 8, len);
-        let change = Change::Write(at, buf.clone());
+        let bytes: Rc<[u8]> = buf.as_slice().into();
+        let change = Change::Write(at, Rc::clone(&bytes));
         let fate = self.fate();
         self.record.borrow_mut().begun = Some(change.clone());
         let fated = match self.random.one_in(3) {
             true => {
-                let buf = buf.clone().into_boxed_slice();
+                let buf = buf.into_boxed_slice();
                 let fated = fate.of(file.write_at(buf, at), identity).await;
                 mapped(fated, |(n, buf)| (n, buf.into_vec()))
             }
-            false => fate.of(file.write_at(buf.clone(), at), identity).await,
+            false => fate.of(file.write_at(buf, at), identity).await,
         };
         self.record.borrow_mut().begun = None;
         match fated {
             Fated::Done((result, back)) => {
-                if back != buf {
+                if *back != *bytes {
                     self.scene().violation("a write gave another buffer back");
                 }
                 self.written(fate, result, change)
@@ -249,7 +250,9 @@ impl<'a> Task<'a> {
                     if n > bytes.len() {
                         self.scene().violation("more was written than there was");
                     }
-                    bytes.truncate(n);
+                    if n < bytes.len() {
+                        bytes = bytes[..n].into();
+                    }
                     let change = Change::Write(at, bytes);
                     match self.is_unsettled {
                         true => record.model.tried(change),

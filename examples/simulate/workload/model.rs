@@ -4,10 +4,12 @@
 //! the power went before it was synced. It may have been made in part. Whoever reads one of its
 //! bytes finds the new one or an older one.
 
+use std::rc::Rc;
+
 /// Something that was done to a file.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    Write(u64, Vec<u8>),
+    Write(u64, Rc<[u8]>),
     SetLen(u64),
 }
 
@@ -50,7 +52,9 @@ impl Model {
 
     /// A change that was made for sure, and made last.
     pub(crate) fn made(&mut self, change: Change) {
-        if let Change::Write(at, bytes) = &change {
+        if let Change::Write(at, bytes) = &change
+            && !self.unsure.is_empty()
+        {
             let end = at + bytes.len() as u64;
             let unsure = std::mem::take(&mut self.unsure);
             self.unsure = unsure
@@ -63,7 +67,7 @@ impl Model {
             for before in &mut self.unsure {
                 if let Change::SetLen(cut) = *before {
                     let zeros = vec![0; len.saturating_sub(cut) as usize];
-                    *before = Change::Write(cut.min(len), zeros);
+                    *before = Change::Write(cut.min(len), zeros.into());
                 }
             }
         }
@@ -102,39 +106,52 @@ impl Model {
 
     /// What `read` bytes at `at` have shown that cannot be.
     pub(crate) fn wrong(&self, at: u64, read: &[u8]) -> Option<String> {
-        let (least, most) = self.lens();
+        let (_, most) = self.lens();
         let end = at + read.len() as u64;
         if end > most && !read.is_empty() {
             return Some(format!("byte {end} is beyond the end, {most}"));
         }
-        // Most of it is as it is for sure, and compared in pieces.
-        let pieces = (at..).step_by(PIECE).zip(read.chunks(PIECE));
-        let unlike = pieces.filter(|(at, piece)| {
-            let sure = usize::try_from(*at)
-                .ok()
-                .and_then(|at| self.bytes.get(at..));
-            sure.and_then(|sure| sure.get(..piece.len())) != Some(*piece)
-        });
-        for (place, byte) in unlike.flat_map(|(at, piece)| (at..).zip(piece)) {
-            let sure = self.bytes.get(place as usize);
-            // What the file was longer by than it was for sure reads as zeros.
-            let zero = *byte == 0 && (place >= least || !self.unsure.is_empty());
-            if sure == Some(byte) || zero {
-                continue;
-            }
-            let mut changes = self.unsure.iter();
-            let fine = changes.any(|change| match change {
-                Change::Write(at, bytes) => {
-                    let index = place.checked_sub(*at);
-                    index.and_then(|index| bytes.get(index as usize)) == Some(byte)
-                }
-                Change::SetLen(_) => false,
-            });
-            if !fine {
-                return Some(format!("byte {place} is {byte}, and not {sure:?}"));
+        let mut pieces = (at..).step_by(PIECE).zip(read.chunks(PIECE));
+        pieces.find_map(|(at, piece)| self.wrong_piece(at, piece))
+    }
+
+    fn wrong_piece(&self, at: u64, piece: &[u8]) -> Option<String> {
+        let sure = usize::try_from(at).ok();
+        let sure = sure.and_then(|at| self.bytes.get(at..)).unwrap_or(&[]);
+        // Most of it is as it is for sure.
+        if sure.get(..piece.len()) == Some(piece) {
+            return None;
+        }
+        // What the file was longer by than it was for sure reads as zeros.
+        let mut fine = [false; PIECE];
+        let zeros = !self.unsure.is_empty();
+        for (fine, byte) in fine.iter_mut().zip(piece) {
+            *fine = *byte == 0 && zeros;
+        }
+        allow(&mut fine, at, piece, at, sure);
+        for change in &self.unsure {
+            if let Change::Write(from, bytes) = change {
+                allow(&mut fine, at, piece, *from, bytes);
             }
         }
-        None
+        let wrong = fine.iter().zip(piece).position(|(fine, _)| !fine)?;
+        let (place, byte, sure) = (at + wrong as u64, piece[wrong], sure.get(wrong));
+        Some(format!("byte {place} is {byte}, and not {sure:?}"))
+    }
+}
+
+/// Marks what of the piece at `at` is as in `bytes`, which stand at `from`.
+fn allow(fine: &mut [bool; PIECE], at: u64, piece: &[u8], from: u64, bytes: &[u8]) {
+    let end = (at + piece.len() as u64).min(from + bytes.len() as u64);
+    let begin = at.max(from);
+    if begin >= end {
+        return;
+    }
+    let range = (begin - at) as usize..(end - at) as usize;
+    let (fine, read) = (&mut fine[range.clone()], &piece[range]);
+    let bytes = &bytes[(begin - from) as usize..(end - from) as usize];
+    for ((fine, read), byte) in fine.iter_mut().zip(read).zip(bytes) {
+        *fine |= read == byte;
     }
 }
 
@@ -147,12 +164,12 @@ fn without(change: Change, from: u64, to: u64) -> Vec<Change> {
     let mut left = Vec::new();
     if at < from {
         let len = (from.min(end) - at) as usize;
-        left.push(Change::Write(at, bytes[..len].to_vec()));
+        left.push(Change::Write(at, bytes[..len].into()));
     }
     if end > to {
         let start = to.max(at);
-        let rest = bytes[(start - at) as usize..].to_vec();
-        left.push(Change::Write(start, rest));
+        let rest = &bytes[(start - at) as usize..];
+        left.push(Change::Write(start, rest.into()));
     }
     left
 }
