@@ -9,7 +9,25 @@ use std::rc::Rc;
 
 use super::errnos::On;
 use super::faults::{Coverage, Fault, Faults, disk_errnos};
+use super::opcodes::Opcodes;
 use crate::ring::opcode;
+
+/// What each kind of fault can happen to, for a look at each of them at each operation.
+const CONCERNED: [Opcodes; Fault::ALL.len()] = {
+    let mut concerned = [Opcodes::NONE; Fault::ALL.len()];
+    let mut at = 0;
+    while at < Fault::ALL.len() {
+        let mut op = 0;
+        while op < Opcodes::MAX {
+            if Fault::ALL[at].concerns(op) {
+                concerned[at] = concerned[at].and(op);
+            }
+            op += 1;
+        }
+        at += 1;
+    }
+    concerned
+};
 
 /// Probabilities are counted in this.
 const WHOLE: f64 = 4_294_967_296.0;
@@ -108,11 +126,13 @@ impl Adversary {
     }
 
     /// The same, of what is counted where its effect is seen.
+    #[inline]
     pub(super) fn wants(&mut self, fault: Fault, op: u8) -> bool {
         let rate = self.rates[fault.index()];
-        if rate == 0 || !fault.concerns(op) {
-            return false;
-        }
+        rate > 0 && CONCERNED[fault.index()].has(op) && self.draws(fault, rate)
+    }
+
+    fn draws(&mut self, fault: Fault, rate: u32) -> bool {
         let (number, value) = self.draw();
         let strikes = (value >> 32) < u64::from(rate);
         strikes && self.settle(name(fault), number, 1) == 1

@@ -6,8 +6,16 @@ use socket2::{SockAddr, SockAddrStorage};
 use super::kernel::Args;
 use super::memory::{self, Lent};
 use super::messages::Outbound;
+use super::opcodes::Opcodes;
 use crate::ring::sqe::RawSqe;
 use crate::ring::{ControlData, Name, Rooms, opcode};
+
+/// What a ring does.
+const ALLOWED: Opcodes = Opcodes::of(&opcode::ALLOWED);
+
+pub(super) fn is_allowed(code: u8) -> bool {
+    ALLOWED.has(code)
+}
 
 /// Whether the op works on the descriptor in its submission, and refers to it while it runs.
 pub(super) fn has_descriptor(code: u8) -> bool {

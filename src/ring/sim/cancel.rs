@@ -25,11 +25,19 @@ impl Kernel {
 
     /// Cancels one op, and says what the cancel says.
     pub(super) fn cancel_by(&mut self, ring: RingId, sqe: &RawSqe) -> i32 {
-        let target = self.rings[ring].by_key.get(&sqe.addr).copied();
+        let target = self.of_key(ring, sqe.addr);
         let result = target
             .ok_or(libc::ENOENT)
             .and_then(|id| self.cancel_one(id));
         result.map_or_else(|errno| -errno, |()| 0)
+    }
+
+    /// The op in flight that was submitted with this key, the last one if there are several. Looked
+    /// for: to be found at once, each op would have to be entered somewhere, and few are cancelled.
+    fn of_key(&self, ring: RingId, key: u64) -> Option<Id> {
+        let ops = self.ops.iter();
+        let named = ops.filter(|(_, op)| op.sqe.user_data == key && op.ring == ring);
+        named.map(|(id, _)| id).max_by_key(Id::age)
     }
 
     /// The ops in flight of a ring.

@@ -5,6 +5,7 @@
 //! begun. A hard link goes on all the same. As on Linux a submission that is refused as such fails
 //! its whole chain, while a descriptor is looked for only when its op begins.
 
+use super::arguments::is_allowed;
 use super::kernel::{HostId, InFlight, Kernel, RingId, Stage};
 use super::table::Id;
 use crate::ring::opcode;
@@ -40,7 +41,7 @@ impl Kernel {
             self.trace.submitted(self.now_ns, ring, name, sqe);
             self.adversary.coverage.submitted(sqe.opcode);
         }
-        if let Some(refused) = chain.iter().position(|sqe| !is_known(sqe)) {
+        if let Some(refused) = chain.iter().position(|sqe| !is_allowed(sqe.opcode)) {
             for (at, sqe) in chain.iter().enumerate() {
                 let errno = if at == refused {
                     libc::EACCES
@@ -106,10 +107,6 @@ impl Kernel {
             self.go_on(next, rest.to_vec());
         }
     }
-}
-
-fn is_known(sqe: &RawSqe) -> bool {
-    opcode::ALLOWED.contains(&sqe.opcode)
 }
 
 /// Whether it counts as failed: less than was asked for does, where all of it was asked for. What

@@ -186,7 +186,12 @@ impl Disk {
     }
 
     /// Writes at `offset`, as much as there is room for.
-    pub(super) fn write(&mut self, inode: Id, offset: u64, bytes: &[u8]) -> Result<usize, i32> {
+    pub(super) fn write(
+        &mut self,
+        inode: Id,
+        offset: u64,
+        mut bytes: Vec<u8>,
+    ) -> Result<usize, i32> {
         if bytes.is_empty() {
             return Ok(0);
         }
@@ -202,10 +207,10 @@ impl Disk {
         if n == 0 {
             return Err(libc::ENOSPC);
         }
-        let bytes = &bytes[..n];
+        bytes.truncate(n);
         let end = end.min(offset + n as u64);
-        put(&mut file.now, offset, bytes);
-        file.changes.push(Change::Write(offset, bytes.to_vec()));
+        put(&mut file.now, offset, &bytes);
+        file.changes.push(Change::Write(offset, bytes));
         self.used += end.saturating_sub(len);
         Ok(n)
     }

@@ -79,7 +79,7 @@ impl Fault {
 
     /// Whether it can happen to `op`. Both are counted, so that a run can show that all of what can
     /// happen did.
-    pub(crate) fn concerns(self, op: u8) -> bool {
+    pub(crate) const fn concerns(self, op: u8) -> bool {
         match self {
             Fault::Late => op != opcode::ASYNC_CANCEL,
             Fault::Reordered => op != opcode::ASYNC_CANCEL && op != opcode::SPLICE,
@@ -114,7 +114,7 @@ impl Fault {
 }
 
 /// Whether an op may still be in flight when a cancel comes.
-fn can_wait(op: u8) -> bool {
+const fn can_wait(op: u8) -> bool {
     !matches!(
         op,
         opcode::NOP | opcode::ASYNC_CANCEL | opcode::MSG_RING | opcode::SPLICE
@@ -122,7 +122,7 @@ fn can_wait(op: u8) -> bool {
 }
 
 /// Whether the kernel leaves an op to a worker thread as a rule.
-pub(super) fn runs_on_worker(op: u8) -> bool {
+pub(super) const fn runs_on_worker(op: u8) -> bool {
     matches!(
         op,
         opcode::READ
@@ -171,7 +171,7 @@ pub(crate) fn name_of(op: u8) -> &'static str {
 
 /// What an operation can fail with though its arguments are right: the transient errors of its man
 /// page and those of the io_uring layer.
-pub(crate) fn errnos(op: u8) -> &'static [i32] {
+pub(crate) const fn errnos(op: u8) -> &'static [i32] {
     use libc::{
         EACCES, EADDRNOTAVAIL, EBUSY, ECONNABORTED, ECONNREFUSED, ECONNRESET, EFBIG, EHOSTUNREACH,
         EINTR, EMFILE, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, EPERM, EPIPE, ETIMEDOUT,
@@ -206,7 +206,7 @@ pub(crate) fn errnos(op: u8) -> &'static [i32] {
 }
 
 /// The same for want of a disk that works or has room: of files and names alone.
-pub(crate) fn disk_errnos(op: u8) -> &'static [i32] {
+pub(crate) const fn disk_errnos(op: u8) -> &'static [i32] {
     use libc::{EDQUOT, EIO, ENOSPC};
     match op {
         opcode::READ | opcode::OPENAT | opcode::STATX | opcode::UNLINKAT => &[EIO],
@@ -325,15 +325,32 @@ impl Faults {
 /// Displays as a table: `-` where a fault cannot happen, 0 where it could and did not.
 #[derive(Clone)]
 pub struct Coverage {
-    counts: Vec<[u64; Fault::ALL.len()]>,
-    submitted: Vec<u64>,
+    rows: Vec<Row>,
 }
+
+/// What is counted of one operation.
+#[derive(Clone, Copy, Default)]
+struct Row {
+    submitted: u64,
+    faults: [u64; Fault::ALL.len()],
+}
+
+/// The row of an operation: its place in [`OPERATIONS`], or the last one, which those share that
+/// are not there. A run begins with all of them empty, so there are no others.
+const ROWS: [u8; 64] = {
+    let mut rows = [OPERATIONS.len() as u8; 64];
+    let mut at = 0;
+    while at < OPERATIONS.len() {
+        rows[OPERATIONS[at].0 as usize] = at as u8;
+        at += 1;
+    }
+    rows
+};
 
 impl Default for Coverage {
     fn default() -> Coverage {
         Coverage {
-            counts: vec![[0; Fault::ALL.len()]; 64],
-            submitted: vec![0; 64],
+            rows: vec![Row::default(); OPERATIONS.len() + 1],
         }
     }
 }
@@ -342,70 +359,80 @@ impl Coverage {
     /// Takes all that was counted. Nothing can be counted after that.
     pub(super) fn take(&mut self) -> Coverage {
         Coverage {
-            counts: mem::take(&mut self.counts),
-            submitted: mem::take(&mut self.submitted),
+            rows: mem::take(&mut self.rows),
         }
     }
 
+    fn row_mut(&mut self, op: u8) -> Option<&mut Row> {
+        let row = ROWS.get(usize::from(op))?;
+        self.rows.get_mut(usize::from(*row))
+    }
+
     pub(super) fn count(&mut self, op: u8, fault: Fault) {
-        if let Some(faults) = self.counts.get_mut(usize::from(op)) {
-            faults[fault.index()] += 1;
+        if let Some(row) = self.row_mut(op) {
+            row.faults[fault.index()] += 1;
         }
     }
 
     pub(super) fn submitted(&mut self, op: u8) {
-        if let Some(submitted) = self.submitted.get_mut(usize::from(op)) {
-            *submitted += 1;
+        if let Some(row) = self.row_mut(op) {
+            row.submitted += 1;
         }
     }
 
     /// Adds the counts of another run.
     pub fn merge(&mut self, other: &Coverage) {
-        for (op, faults) in other.counts.iter().enumerate() {
-            self.submitted[op] += other.submitted[op];
-            for (fault, count) in faults.iter().enumerate() {
-                self.counts[op][fault] += count;
+        for (row, other) in self.rows.iter_mut().zip(&other.rows) {
+            row.submitted += other.submitted;
+            for (count, other) in row.faults.iter_mut().zip(other.faults) {
+                *count += other;
             }
         }
     }
 
     /// Operations submitted.
     pub fn operations(&self) -> u64 {
-        self.submitted.iter().sum()
+        self.rows.iter().map(|row| row.submitted).sum()
     }
 
     /// Faults that happened.
     pub fn faults(&self) -> u64 {
-        self.counts.iter().flatten().sum()
+        self.rows.iter().flat_map(|row| row.faults).sum()
     }
 
     /// How often a fault happened, to whatever operation.
     pub fn count_of(&self, fault: Fault) -> u64 {
-        self.counts.iter().map(|faults| faults[fault.index()]).sum()
+        let rows = self.rows.iter();
+        rows.map(|row| row.faults[fault.index()]).sum()
     }
 
     /// The operations that were never submitted.
     pub fn unused(&self) -> Vec<&'static str> {
-        let unused = |op: u8| self.submitted[usize::from(op)] == 0;
-        let names = OPERATIONS.iter().filter(|(op, _)| unused(*op));
-        names.map(|(_, name)| *name).collect()
+        let unused = self.operations_and_rows();
+        let unused = unused.filter(|(_, _, row)| row.submitted == 0);
+        unused.map(|(_, name, _)| name).collect()
     }
 
     /// The cells that could have happened to operations which were submitted, and did not.
     pub fn missing(&self) -> Vec<(&'static str, Fault)> {
         let mut missing = Vec::new();
-        for (op, name) in OPERATIONS {
-            if self.submitted[usize::from(op)] == 0 {
+        for (op, name, row) in self.operations_and_rows() {
+            if row.submitted == 0 {
                 continue;
             }
             for fault in Fault::ALL {
-                let none = self.counts[usize::from(op)][fault.index()] == 0;
+                let none = row.faults[fault.index()] == 0;
                 if none && fault.concerns(op) {
                     missing.push((name, fault));
                 }
             }
         }
         missing
+    }
+
+    fn operations_and_rows(&self) -> impl Iterator<Item = (u8, &'static str, &Row)> {
+        let operations = OPERATIONS.iter().zip(&self.rows);
+        operations.map(|((op, name), row)| (*op, *name, row))
     }
 }
 
@@ -415,11 +442,11 @@ impl fmt::Display for Coverage {
         for fault in Fault::ALL {
             write!(f, "{:>17}", format!("{fault:?}"))?;
         }
-        for (op, name) in OPERATIONS {
-            write!(f, "\n{name:<13}{:>12}", self.submitted[usize::from(op)])?;
+        for (op, name, row) in self.operations_and_rows() {
+            write!(f, "\n{name:<13}{:>12}", row.submitted)?;
             for fault in Fault::ALL {
                 if fault.concerns(op) {
-                    write!(f, "{:>17}", self.counts[usize::from(op)][fault.index()])?;
+                    write!(f, "{:>17}", row.faults[fault.index()])?;
                 } else {
                     write!(f, "{:>17}", "-")?;
                 }

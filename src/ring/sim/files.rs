@@ -84,7 +84,7 @@ impl Kernel {
                 Tried::Done(8, 0)
             }
             OpenFile::Disk(file) if !file.writes => Tried::failed(libc::EBADF),
-            OpenFile::Disk(_) => Tried::of(self.write_file(object, &lent.read(n), sqe.off)),
+            OpenFile::Disk(_) => Tried::of(self.write_file(object, lent.read(n), sqe.off)),
             OpenFile::PipeWriter(_) => self.write_pipe(object, lent),
             OpenFile::PipeReader(_) => Tried::failed(libc::EBADF),
             OpenFile::Socket(_) | OpenFile::Unix(_) | OpenFile::Messages(_) | OpenFile::Ring(_) => {
@@ -93,7 +93,7 @@ impl Kernel {
         }
     }
 
-    fn write_file(&mut self, object: Id, bytes: &[u8], offset: u64) -> Result<i32, i32> {
+    fn write_file(&mut self, object: Id, bytes: Vec<u8>, offset: u64) -> Result<i32, i32> {
         let (host, file) = self.disk_file(object)?;
         let disk = &mut self.hosts[host].disk;
         let at = match offset {

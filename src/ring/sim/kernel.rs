@@ -9,12 +9,11 @@
 
 use std::cell::Cell;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::adversary::{Adversary, mix};
+use super::adversary::Adversary;
 use super::buffers::Group;
 use super::disk::Disk;
 use super::links::Links;
@@ -30,6 +29,9 @@ use crate::ring::sqe::RawSqe;
 
 pub(crate) type HostId = usize;
 pub(crate) type RingId = usize;
+
+/// Objects, and ops in flight, for which there is room from the start.
+const MANY: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct Kernel {
@@ -84,37 +86,21 @@ pub(super) struct RingState {
     pub(super) fills_up: bool,
     /// Ops that are to be tried when the ring is entered.
     pub(super) due: VecDeque<Id>,
-    pub(super) by_key: HashMap<u64, Id, BuildHasherDefault<OfKey>>,
     pub(super) groups: Vec<Group>,
     /// Something has come since its core was last looked at.
     pub(super) stirred: Rc<Cell<bool>>,
     pub(super) is_gone: bool,
 }
 
-/// A hash of one number, which nobody chooses to be unlucky with.
-#[derive(Default)]
-pub(super) struct OfKey(u64);
-
-impl Hasher for OfKey {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64((*byte).into());
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = mix(self.0, number);
-    }
-}
-
 impl RingState {
     /// Whether the next completion is kept back: behind those that are, too.
     pub(super) fn is_full(&self) -> bool {
         self.fills_up || self.cq.len() >= self.cq_entries || !self.overflow.is_empty()
+    }
+
+    /// Whether there is something to reap, now or when the ring is entered.
+    pub(super) fn has_work(&self) -> bool {
+        !self.cq.is_empty() || !self.due.is_empty() || !self.overflow.is_empty()
     }
 
     /// Has an op tried when the ring is entered.
@@ -279,8 +265,8 @@ impl Kernel {
             now_ns: 1_000_000_000,
             events: BinaryHeap::new(),
             rings: Vec::new(),
-            objects: Table::default(),
-            ops: Table::default(),
+            objects: Table::with_capacity(MANY),
+            ops: Table::with_capacity(MANY),
             links: Links::default(),
             scheduled: 0,
         }

@@ -324,7 +324,7 @@ fn arrive(socket: &mut Socket, segment: Segment) {
             socket.wire_bytes -= bytes.len();
             // A peer that speaks first may be heard before the answer that it has accepted.
             if matches!(socket.state, State::Connected | State::Connecting) {
-                socket.received.extend(bytes.iter());
+                socket.received.push(bytes);
             }
         }
         Segment::End(_) => socket.has_end = true,

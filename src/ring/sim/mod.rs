@@ -9,7 +9,9 @@
 //! * [`adversary`] and [`faults`]: who decides, and what may go wrong how often. [`errnos`]: the
 //!   table of all that can be forced.
 //! * `ops`, `chains`, `cancel`, `arguments`: an op's way from its submission to its completions.
-//! * `socket`, `options`, `connect`, `links`: TCP and the network. `messages`, `datagrams`: UDP.
+//!   `opcodes`: sets of them.
+//! * `socket`, `options`, `connect`, `links`: TCP and the network. `bytes`: what was received.
+//!   `messages`, `datagrams`: UDP.
 //! * `unix`, `unix_messages`: sockets of one host. `pipes`: these, and splicing.
 //! * `disk`, `files`, `names`: files, and what a power failure leaves of them. `buffers`: provided
 //!   buffers.
@@ -29,6 +31,7 @@
 pub(crate) mod adversary;
 mod arguments;
 mod buffers;
+mod bytes;
 mod calls;
 mod cancel;
 mod chains;
@@ -45,6 +48,7 @@ mod messages;
 mod names;
 mod number;
 mod object;
+mod opcodes;
 mod ops;
 mod options;
 mod pipes;

@@ -16,19 +16,19 @@ const UMASK: u32 = 0o022;
 const BEGIN_S: u64 = 1_700_000_000;
 
 /// Where a path leads.
-struct Place {
+struct Place<'a> {
     /// The directory in which the last name is looked up.
     directory: Id,
     /// Those above it, the root first.
     above: Vec<Id>,
-    last: Last,
+    last: Last<'a>,
     /// A directory is asked for: the path ends in a slash.
     slash: bool,
 }
 
 /// The end of a path.
-enum Last {
-    Name(Vec<u8>),
+enum Last<'a> {
+    Name(&'a [u8]),
     Dot,
     DotDot,
 }
@@ -85,7 +85,7 @@ impl Kernel {
     fn find_or_create(
         &mut self,
         host: HostId,
-        place: &Place,
+        place: &Place<'_>,
         exclusive: bool,
         mode: u32,
     ) -> Result<Id, i32> {
@@ -280,7 +280,7 @@ impl Kernel {
     }
 
     /// What a path names.
-    fn find(&self, host: HostId, place: &Place) -> Result<Id, i32> {
+    fn find(&self, host: HostId, place: &Place<'_>) -> Result<Id, i32> {
         let inode = match &place.last {
             Last::Dot => place.directory,
             Last::DotDot => place.above.last().copied().unwrap_or(place.directory),
@@ -304,26 +304,26 @@ impl Kernel {
     }
 
     /// Follows a path from the root, where every process works, to its last name.
-    fn walk(&self, host: HostId, path: &[u8]) -> Result<Place, i32> {
+    fn walk<'a>(&self, host: HostId, path: &'a [u8]) -> Result<Place<'a>, i32> {
         let disk = &self.hosts[host].disk;
         if path.is_empty() {
             return Err(libc::ENOENT);
         }
         let names = path.split(|byte| *byte == b'/');
-        let names: Vec<&[u8]> = names.filter(|name| !name.is_empty()).collect();
+        let mut names = names.filter(|name| !name.is_empty()).peekable();
         let mut place = Place {
             directory: disk.root,
             above: Vec::new(),
             last: Last::Dot,
             slash: path.ends_with(b"/"),
         };
-        for (at, name) in names.iter().enumerate() {
-            let last = match *name {
+        while let Some(name) = names.next() {
+            let last = match name {
                 b"." => Last::Dot,
                 b".." => Last::DotDot,
-                name => Last::Name(name.to_vec()),
+                name => Last::Name(name),
             };
-            if at + 1 == names.len() {
+            if names.peek().is_none() {
                 place.last = last;
                 break;
             }
@@ -333,7 +333,7 @@ impl Kernel {
                     place.directory = place.above.pop().unwrap_or(disk.root);
                 }
                 Last::Name(name) => {
-                    let next = self.look_up(host, place.directory, &name)?;
+                    let next = self.look_up(host, place.directory, name)?;
                     let next = next.ok_or(libc::ENOENT)?;
                     disk.directory(next)?;
                     place.above.push(place.directory);
@@ -345,7 +345,7 @@ impl Kernel {
     }
 }
 
-impl Place {
+impl Place<'_> {
     /// Whether the last name is looked up in `inode` or somewhere below it.
     fn is_below(&self, inode: Id) -> bool {
         self.directory == inode || self.above.contains(&inode)

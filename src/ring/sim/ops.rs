@@ -66,7 +66,7 @@ impl Kernel {
         if self.hosts[host].is_down || self.rings[ring].is_gone {
             return Err(libc::ECANCELED);
         }
-        if !opcode::ALLOWED.contains(&sqe.opcode) {
+        if !super::arguments::is_allowed(sqe.opcode) {
             return Err(libc::EACCES);
         }
         let args = super::arguments::take(sqe)?;
@@ -90,7 +90,6 @@ impl Kernel {
             args,
             ..InFlight::new(ring, sqe)
         });
-        self.rings[ring].by_key.insert(sqe.user_data, id);
         Ok(id)
     }
 
@@ -191,21 +190,21 @@ impl Kernel {
         if self.hosts[host].is_down {
             return Tried::failed(libc::ECANCELED);
         }
-        if let Some(failed) = self.try_to_fail(id, host, object, sqe) {
+        let on = self.on(object);
+        if let Some(failed) = self.try_to_fail(id, host, (object, on), sqe) {
             return failed;
         }
-        let is_unix = self.is_unix(object);
         match (sqe.opcode, object) {
             (opcode::NOP, _) => Tried::Done(0, 0),
             (opcode::ACCEPT, Some(object)) => self.try_accept(object, sqe),
             (opcode::CONNECT, Some(object)) => self.try_connect(id, object),
             (opcode::RECV, Some(object)) => self.try_recv(id, object, sqe),
-            (opcode::RECVMSG, Some(object)) if is_unix => self.try_recv_parcel(id, object, sqe),
+            (opcode::RECVMSG, Some(object)) if is_unix(on) => self.try_recv_parcel(id, object, sqe),
             (opcode::RECVMSG, Some(object)) => self.try_recvmsg(id, object, sqe),
-            (opcode::SEND | opcode::SENDMSG, Some(object)) if self.has_parcels(object) => {
+            (opcode::SEND | opcode::SENDMSG, Some(object)) if on == On::UnixMessages => {
                 self.try_send_parcel(id, object, sqe)
             }
-            (opcode::SEND | opcode::SENDMSG, Some(object)) if self.has_messages(object) => {
+            (opcode::SEND | opcode::SENDMSG, Some(object)) if on == On::Udp => {
                 self.try_send_message(id, object, sqe)
             }
             (opcode::SEND | opcode::SENDMSG | opcode::SEND_ZC, Some(object)) => {
@@ -235,27 +234,25 @@ impl Kernel {
         &mut self,
         id: Id,
         host: HostId,
-        object: Option<Id>,
+        (object, on): (Option<Id>, On),
         sqe: &RawSqe,
     ) -> Option<Tried> {
-        if self.needs_worker(sqe.opcode, object)
-            && self.adversary.strikes(Fault::GivenUp, sqe.opcode)
-        {
+        let on_worker = runs_on_worker(sqe.opcode) && on != On::Pipe;
+        if on_worker && self.adversary.strikes(Fault::GivenUp, sqe.opcode) {
             return Some(Tried::failed(libc::ECANCELED));
         }
-        let is_unix = self.is_unix(object);
+        let is_unix = is_unix(on);
         if is_unix && sqe.opcode == opcode::SEND_ZC {
             return Some(Tried::Sent(-libc::EOPNOTSUPP, Vec::new()));
         }
         if is_unix && self.passes_descriptors(id) {
             return Some(Tried::failed(libc::EBADF));
         }
-        let on = self.on(object);
         let mut errno = self.adversary.forced(sqe.opcode, on);
         if errno.is_none() {
             let errnos = match () {
                 () if is_unix => errnos_of_unix(sqe.opcode),
-                () if self.is_pipe(object) => errnos_of_pipe(sqe.opcode),
+                () if on == On::Pipe => errnos_of_pipe(sqe.opcode),
                 () => errnos(sqe.opcode),
             };
             errno = self.adversary.errno(sqe.opcode, errnos);
@@ -338,7 +335,6 @@ impl Kernel {
         let Some(op) = self.ops.remove(id) else {
             return;
         };
-        self.rings[op.ring].by_key.remove(&op.sqe.user_data);
         // The kernel may be at work in lent memory until this moment, whatever the result.
         for lent in op.args.lent() {
             lent.touch(super::arguments::writes(op.sqe.opcode));
@@ -414,6 +410,10 @@ impl Kernel {
         );
         Ok(0)
     }
+}
+
+fn is_unix(on: On) -> bool {
+    matches!(on, On::Unix | On::UnixMessages)
 }
 
 /// Whether an errno says something of one call, and nothing of the object.

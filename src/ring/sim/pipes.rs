@@ -259,7 +259,7 @@ impl Kernel {
 
     fn drain_socket(&mut self, id: Id, n: usize) -> Vec<u8> {
         match self.socket_mut(id) {
-            Ok(socket) => socket.received.drain(..n).collect(),
+            Ok(socket) => socket.received.take(n),
             Err(_) => match self.unix_mut(id) {
                 Ok(socket) => socket.take_bytes(n),
                 Err(_) => Vec::new(),

@@ -55,7 +55,6 @@ impl SimRing {
             overflows: 0,
             fills_up: false,
             due: Default::default(),
-            by_key: Default::default(),
             groups: Vec::new(),
             stirred: Rc::default(),
             is_gone: false,
@@ -94,8 +93,13 @@ impl SimRing {
 
     pub(crate) fn has_work(&self) -> bool {
         let kernel = self.world.kernel.borrow();
+        kernel.rings[self.id].has_work()
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        let kernel = self.world.kernel.borrow();
         let ring = &kernel.rings[self.id];
-        !ring.cq.is_empty() || !ring.due.is_empty() || !ring.overflow.is_empty()
+        ring.sq.is_empty() && !ring.has_work()
     }
 
     pub(crate) fn stirred(&self) -> Rc<Cell<bool>> {
@@ -174,6 +178,9 @@ impl SimRing {
 
     fn submit_some(&mut self, at_most: usize) -> io::Result<Entered> {
         let mut kernel = self.world.kernel.borrow_mut();
+        if kernel.rings[self.id].sq.is_empty() {
+            return Ok(Entered::Done);
+        }
         let mut staged = std::mem::take(&mut kernel.rings[self.id].sq);
         let mut taken = staged.len().min(at_most);
         let busy = taken > 0 && kernel.adversary.strikes(Fault::Busy, opcode::NOP);

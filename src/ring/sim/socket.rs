@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use super::bytes::Received;
 use super::connect::reached;
 use super::faults::Fault;
 use super::kernel::{Args, Event, HostId, Kernel, RingId};
@@ -28,7 +29,7 @@ pub(super) struct Socket {
     /// The socket at the other end; it may be gone.
     pub(super) other: Option<Id>,
     /// Bytes that can be read.
-    pub(super) received: VecDeque<u8>,
+    pub(super) received: Received,
     /// On their way here, in order.
     pub(super) wire: VecDeque<Segment>,
     pub(super) wire_bytes: usize,
@@ -66,7 +67,7 @@ impl Socket {
             state: State::Fresh,
             options: Options::new(buffer),
             other: None,
-            received: VecDeque::new(),
+            received: Received::default(),
             wire: VecDeque::new(),
             wire_bytes: 0,
             resent: 0,
@@ -309,7 +310,7 @@ impl Kernel {
     fn take_from(&mut self, id: Id, lent: super::memory::Lent, n: usize) -> u32 {
         let flags = match self.socket_mut(id) {
             Ok(socket) => {
-                take_bytes(socket, lent, n);
+                socket.received.move_to(lent, n);
                 socket.hint()
             }
             Err(_) => self.unix_take(id, lent, n),
@@ -453,15 +454,6 @@ impl Kernel {
             ready => Tried::Done(ready.cast_signed(), 0),
         }
     }
-}
-
-/// Moves `n` bytes to the process.
-fn take_bytes(socket: &mut Socket, lent: super::memory::Lent, n: usize) {
-    let (first, second) = socket.received.as_slices();
-    let of_first = n.min(first.len());
-    lent.fill(&first[..of_first]);
-    lent.skip(of_first).fill(&second[..n - of_first]);
-    socket.received.drain(..n);
 }
 
 /// Copies `n` bytes of the process from `from` on.

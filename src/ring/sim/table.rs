@@ -18,6 +18,11 @@ impl Id {
         index: u32::MAX,
         serial: u32::MAX,
     };
+
+    /// The smaller, the older.
+    pub(super) fn age(&self) -> u32 {
+        self.serial
+    }
 }
 
 #[derive(Debug)]
@@ -36,6 +41,13 @@ impl<T> Default for Table<T> {
 }
 
 impl<T> Table<T> {
+    pub(super) fn with_capacity(capacity: usize) -> Table<T> {
+        Table {
+            entries: Slab::with_capacity(capacity),
+            next: 0,
+        }
+    }
+
     pub(super) fn insert(&mut self, value: T) -> Id {
         let serial = self.next;
         self.next = self.next.wrapping_add(1);

@@ -151,9 +151,12 @@ impl Unix {
 
     /// Takes `n` bytes that are there.
     pub(super) fn take_bytes(&mut self, n: usize) -> Vec<u8> {
-        let mut all = std::mem::take(&mut self.received).into_iter().flatten();
-        let bytes = all.by_ref().take(n).collect();
-        self.received.push_back(all.collect());
+        let mut bytes = Vec::with_capacity(self.received_bytes);
+        for piece in self.received.drain(..) {
+            bytes.extend_from_slice(&piece);
+        }
+        let rest = bytes.split_off(n);
+        self.received.push_back(rest);
         self.received_bytes -= n;
         bytes
     }

@@ -149,11 +149,6 @@ impl Kernel {
         matches!(args, Some(Args::Message(_, outbound)) if outbound.passes_descriptors)
     }
 
-    pub(super) fn has_parcels(&self, id: Id) -> bool {
-        let socket = self.unix(id);
-        socket.is_ok_and(|socket| socket.kind != Kind::Stream)
-    }
-
     fn send_parcel(&mut self, id: Id, name: &Name, bytes: Vec<u8>) -> Result<Sending, i32> {
         let socket = self.unix_mut(id)?;
         let is_record = socket.kind == Kind::Records;
