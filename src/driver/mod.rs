@@ -252,7 +252,8 @@ impl Driver {
     #[cfg(feature = "sim")]
     pub(crate) fn is_quiet(&self) -> bool {
         let core = self.core.borrow();
-        !core.has_staged() && !core.ring.as_ref().is_some_and(Ring::has_work)
+        let is_quiet = core.ring.as_ref().is_none_or(Ring::is_quiet);
+        is_quiet && core.cancels.is_empty() && core.backlog.is_empty()
     }
 
     /// Whether something waits to be submitted.

@@ -225,6 +225,15 @@ impl Ring {
         }
     }
 
+    /// Whether nothing is staged, and there is nothing to reap, now or after an enter.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_quiet(&self) -> bool {
+        match &self.kernel {
+            Kernel::Uring(uring) => uring.staged() == 0 && !uring.has_work(),
+            Kernel::Sim(sim) => sim.is_quiet(),
+        }
+    }
+
     /// Is set when something comes to a simulated ring.
     #[cfg(feature = "sim")]
     pub(crate) fn stirred(&self) -> std::rc::Rc<std::cell::Cell<bool>> {

@@ -120,15 +120,21 @@ impl Core {
         self.tasks.block_on(future, budget::refill, || self.turn())
     }
 
-    /// One turn and one batch of tasks, for whoever turns the core by hand.
+    /// One turn and one batch of tasks, for whoever turns the core by hand, and more of them as
+    /// long as `again` says so.
     #[cfg(feature = "sim")]
-    pub(super) fn step(&self) {
+    pub(super) fn step_while(&self, mut again: impl FnMut() -> bool) {
         let _driver = self.driver.enter_current();
         let _timers = self.timers.enter();
         let _pool = self.pool.borrow().as_ref().map(blocking::Pool::enter);
         self.tasks.enter(|| {
-            self.turn();
-            self.tasks.run_batch(budget::refill);
+            loop {
+                self.turn();
+                self.tasks.run_batch(budget::refill);
+                if !again() {
+                    break;
+                }
+            }
         });
     }
 

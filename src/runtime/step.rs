@@ -6,7 +6,6 @@ use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-use super::core::Core;
 use super::{CURRENT, Entered, Runtime};
 use crate::driver::{Driver, Op};
 use crate::op;
@@ -28,11 +27,12 @@ impl Runtime {
         self.core.enter_tasks(|| task::spawn(future))
     }
 
-    /// Runs the tasks that are ready and does what a turn does. Never waits.
-    pub(crate) fn step(&self) {
+    /// Runs the tasks that are ready and does what a turn does, once and as long as `again` says
+    /// so. Never waits. No code of a program's runs in `again`.
+    pub(crate) fn step_while(&self, again: impl FnMut() -> bool) {
         let core = Rc::clone(&self.core);
         let _current = Entered(CURRENT.with(|current| current.replace(Some(Rc::clone(&core)))));
-        core.step();
+        core.step_while(again);
     }
 
     /// The number of its ring, for [`tell`].
@@ -40,10 +40,22 @@ impl Runtime {
         self.core.driver().with_ring(|ring| Ok(ring.raw_fd()))
     }
 
-    /// When there is something to do. `before`: what this said since the last step, if it did and
-    /// its ring has not been [stirred](crate::ring::Ring::stirred) after that.
-    pub(crate) fn next_step(&self, before: Option<Next>) -> Next {
-        self.core.next_step(before)
+    /// Whether a step would run a task at once.
+    #[inline]
+    pub(crate) fn has_ready_tasks(&self) -> bool {
+        !self.core.is_idle()
+    }
+
+    /// When there is something to do, while no task is ready: the same until the next step, or
+    /// until its ring is [stirred](crate::ring::Ring::stirred).
+    pub(crate) fn next_step(&self) -> Next {
+        let driver = self.core.driver();
+        // A turn arms those who wait for buffers for datagrams.
+        if !driver.is_quiet() || driver.are_datagrams_awaited() {
+            return Next::Now;
+        }
+        let deadline = self.core.next_deadline_ns();
+        deadline.map_or(Next::Later, Next::At)
     }
 
     /// Is set when something comes to its ring.
@@ -56,23 +68,4 @@ impl Runtime {
 pub(crate) async fn tell(ring: RawFd) -> io::Result<()> {
     let driver = Driver::current()?;
     op::MsgRing { target: ring }.submit(&driver).await
-}
-
-impl Core {
-    fn next_step(&self, before: Option<Next>) -> Next {
-        if !self.is_idle() {
-            return Next::Now;
-        }
-        let driver = self.driver();
-        let next = match before {
-            Some(next @ (Next::At(_) | Next::Later)) => next,
-            // A turn arms those who wait for buffers for datagrams.
-            _ if !driver.is_quiet() || driver.are_datagrams_awaited() => Next::Now,
-            _ => self.next_deadline_ns().map_or(Next::Later, Next::At),
-        };
-        match next {
-            Next::At(at) if at <= driver.now_ns() => Next::Now,
-            next => next,
-        }
-    }
 }

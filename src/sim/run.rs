@@ -34,10 +34,13 @@ pub(super) struct Shared {
     pub(super) world: Rc<World>,
     pub(super) seed: u64,
     hosts: RefCell<Vec<HostState>>,
+    /// Those of all hosts, in the order of these.
+    cores: RefCell<Vec<Rc<Core>>>,
     orders: RefCell<VecDeque<Order>>,
     randoms: Cell<u64>,
-    /// Room for the cores that may go next.
-    ready: RefCell<Vec<Rc<Core>>>,
+    /// Room for the cores that may go next, by their places.
+    ready: RefCell<Vec<usize>>,
+    steps: Cell<u64>,
 }
 
 struct HostState {
@@ -74,19 +77,37 @@ impl Core {
         }))
     }
 
-    fn next_step(&self) -> Next {
-        let before = match self.stirred.replace(false) {
+    #[inline]
+    fn next_step(&self, now_ns: u64) -> Next {
+        if self.runtime.has_ready_tasks() {
+            return Next::Now;
+        }
+        let known = match self.stirred.get() {
             true => None,
             false => self.waits.get(),
         };
-        let next = self.runtime.next_step(before);
+        match known.unwrap_or_else(|| self.look_again()) {
+            Next::At(at) if at <= now_ns => Next::Now,
+            next => next,
+        }
+    }
+
+    fn look_again(&self) -> Next {
+        self.stirred.set(false);
+        let next = self.runtime.next_step();
         self.waits.set(Some(next));
         next
     }
 
-    fn step(&self) {
+    fn step_while(&self, mut again: impl FnMut() -> bool) {
         self.waits.set(None);
-        self.runtime.step();
+        self.runtime.step_while(|| {
+            let steps = again();
+            if steps {
+                self.waits.set(None);
+            }
+            steps
+        });
     }
 
     fn is_over(&self) -> bool {
@@ -124,9 +145,11 @@ where
         world: Rc::clone(&world),
         seed,
         hosts: RefCell::default(),
+        cores: RefCell::default(),
         orders: RefCell::default(),
         randoms: Cell::new(0),
         ready: RefCell::default(),
+        steps: Cell::new(0),
     });
     let begin = world.now_ns();
     let driven = catch_unwind(AssertUnwindSafe(|| shared.drive(limit, test)));
@@ -244,69 +267,73 @@ impl Shared {
         let mut handle = main.start(test(Rc::clone(self)));
         let core = Core::new(host, main, None)?;
         self.hosts.borrow_mut()[host].cores.push(core);
+        self.list_cores();
         self.world.set_stepped(true);
         let end = self.world.now_ns() + u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        for _ in 0..STEPS_MAX {
+        let mut next = None;
+        loop {
             self.obey()?;
             if handle.is_finished() {
                 return outcome(&mut handle, "test");
             }
-            if let Some(core) = self.go_on(end)? {
-                self.look_after(&core)?;
+            let core = match next.take() {
+                Some(core) => core,
+                None => self.next_core(end)?,
+            };
+            let mut chosen = Ok(None);
+            // To leave a core and to come back to it costs more than most steps.
+            core.step_while(|| {
+                chosen = Ok(None);
+                if self.has_orders() || handle.is_finished() || core.is_over() {
+                    return false;
+                }
+                chosen = self.next_core(end).map(Some);
+                matches!(&chosen, Ok(Some(next)) if Rc::ptr_eq(next, &core))
+            });
+            self.look_after(&core)?;
+            next = chosen?;
+        }
+    }
+
+    /// The core that steps next, when time has gone on to where one has something to do.
+    fn next_core(&self, end: u64) -> Result<Rc<Core>, String> {
+        let cores = self.cores.borrow();
+        loop {
+            self.steps.set(self.steps.get() + 1);
+            if self.steps.get() > STEPS_MAX {
+                return Err(format!("the run has not ended after {STEPS_MAX} steps"));
             }
-        }
-        Err(format!("the run has not ended after {STEPS_MAX} steps"))
-    }
-
-    /// Steps one core, or lets time go on to where one has something to do.
-    fn go_on(&self, end: u64) -> Result<Option<Rc<Core>>, String> {
-        let mut ready = self.ready.borrow_mut();
-        let mut next = None;
-        self.each_core(|core| match core.next_step() {
-            Next::Now => ready.push(Rc::clone(core)),
-            Next::At(at) => next = Some(next.map_or(at, |next: u64| next.min(at))),
-            Next::Later => {}
-        });
-        if ready.is_empty() && self.interrupts() {
-            self.each_core(|core| ready.push(Rc::clone(core)));
-        }
-        let chosen = self.one_of(&mut ready);
-        // Neither they nor the hosts are borrowed now: a program may make more of them.
-        drop(ready);
-        if let Some(core) = chosen {
-            core.step();
-            return Ok(Some(core));
-        }
-        let event = self.world.kernel.borrow().next_event_ns();
-        let at = match (next, event) {
-            (Some(a), Some(b)) => a.min(b),
-            (a, b) => a.or(b).ok_or_else(deadlock)?,
-        };
-        if at > end {
-            return Err("the test has not ended within its limit of simulated time".to_owned());
-        }
-        self.world.advance(at);
-        Ok(None)
-    }
-
-    fn each_core(&self, f: impl FnMut(&Rc<Core>)) {
-        let hosts = self.hosts.borrow();
-        hosts.iter().flat_map(|host| &host.cores).for_each(f);
-    }
-
-    /// Any of some cores, which are forgotten.
-    fn one_of(&self, cores: &mut Vec<Rc<Core>>) -> Option<Rc<Core>> {
-        let n = cores.len() as u64;
-        let chosen = {
+            let mut ready = self.ready.borrow_mut();
+            let next_ns = ready_cores(&cores, self.world.now_ns(), &mut ready);
             let mut kernel = self.world.kernel.borrow_mut();
-            kernel.adversary.below("which core", n) as usize
-        };
-        cores.drain(..).nth(chosen)
+            if ready.is_empty() && kernel.core_is_hit(Fault::Interrupted) {
+                ready.extend(0..cores.len());
+            }
+            if !ready.is_empty() {
+                let chosen = kernel.adversary.below("which core", ready.len() as u64);
+                return Ok(Rc::clone(&cores[ready[chosen as usize]]));
+            }
+            let at = match (next_ns, kernel.next_event_ns()) {
+                (Some(a), Some(b)) => a.min(b),
+                (a, b) => a.or(b).ok_or_else(deadlock)?,
+            };
+            if at > end {
+                return Err("the test has not ended within its limit of simulated time".to_owned());
+            }
+            drop(kernel);
+            self.world.advance(at);
+        }
     }
 
-    fn interrupts(&self) -> bool {
-        let mut kernel = self.world.kernel.borrow_mut();
-        kernel.core_is_hit(Fault::Interrupted)
+    /// To be called when a host has other cores than before.
+    fn list_cores(&self) {
+        let hosts = self.hosts.borrow();
+        let cores = hosts.iter().flat_map(|host| &host.cores).cloned();
+        self.cores.replace(cores.collect());
+    }
+
+    fn has_orders(&self) -> bool {
+        !self.orders.borrow().is_empty()
     }
 
     fn obey(self: &Rc<Self>) -> Result<(), String> {
@@ -334,6 +361,7 @@ impl Shared {
             let handle = runtime.start(async move { program(index).await });
             let core = Core::new(host, runtime, Some(handle))?;
             self.hosts.borrow_mut()[host].cores.push(core);
+            self.list_cores();
         }
         Ok(())
     }
@@ -356,6 +384,7 @@ impl Shared {
     /// Ends the runtimes of a host.
     fn tear_down(&self, host: HostId) {
         let cores = std::mem::take(&mut self.hosts.borrow_mut()[host].cores);
+        self.list_cores();
         let stepped = self.world.set_stepped(false);
         drop(cores);
         self.world.set_stepped(stepped);
@@ -379,6 +408,20 @@ impl Shared {
             None => Ok(()),
         }
     }
+}
+
+/// Lists the cores that have something to do now. When the first of the others has, if it knows.
+fn ready_cores(cores: &[Rc<Core>], now_ns: u64, ready: &mut Vec<usize>) -> Option<u64> {
+    let mut next_ns: Option<u64> = None;
+    ready.clear();
+    for (place, core) in cores.iter().enumerate() {
+        match core.next_step(now_ns) {
+            Next::Now => ready.push(place),
+            Next::At(at) => next_ns = Some(next_ns.map_or(at, |next| next.min(at))),
+            Next::Later => {}
+        }
+    }
+    next_ns
 }
 
 fn deadlock() -> String {
