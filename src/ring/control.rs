@@ -50,6 +50,7 @@ impl ControlData {
     /// Adds an entry.
     pub(crate) fn push(&mut self, level: i32, kind: i32, content: &[u8]) {
         let len = HEADER + content.len();
+        self.bytes.reserve(len.next_multiple_of(ALIGN));
         self.bytes.extend(len.to_ne_bytes());
         self.bytes.extend(level.to_ne_bytes());
         self.bytes.extend(kind.to_ne_bytes());
