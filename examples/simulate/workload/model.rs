@@ -21,8 +21,9 @@ pub(crate) struct Model {
     /// The same on the disk, for certain.
     durable: Vec<u8>,
     unsure_on_disk: Vec<Change>,
-    /// Made since the last sync that succeeded.
-    since: Vec<Change>,
+    /// Since the last sync that succeeded, and whether they were made for sure: those that were are
+    /// what `durable` lacks of `bytes`.
+    since: Vec<(Change, bool)>,
     /// A sync has failed: what the disk has of what was written before is anybody's guess.
     is_doomed: bool,
 }
@@ -72,21 +73,24 @@ impl Model {
             }
         }
         apply(&mut self.bytes, &change);
-        self.since.push(change);
+        self.since.push((change, true));
     }
 
     /// A change that was made or not, or in part, or will be.
     pub(crate) fn tried(&mut self, change: Change) {
         self.unsure.push(change.clone());
-        self.since.push(change);
+        self.since.push((change, false));
     }
 
     /// All that was changed is on the disk.
     pub(crate) fn synced(&mut self) {
         if !self.is_doomed {
-            self.durable.clone_from(&self.bytes);
+            for (change, is_sure) in self.since.drain(..) {
+                if is_sure {
+                    apply(&mut self.durable, &change);
+                }
+            }
             self.unsure_on_disk.clone_from(&self.unsure);
-            self.since.clear();
         }
     }
 
@@ -98,7 +102,8 @@ impl Model {
     pub(crate) fn crashed(&mut self) -> bool {
         self.bytes.clone_from(&self.durable);
         self.unsure = std::mem::take(&mut self.unsure_on_disk);
-        self.unsure.append(&mut self.since);
+        let since = self.since.drain(..).map(|(change, _)| change);
+        self.unsure.extend(since);
         // What the disk has now it has for ever, but which it is nobody knows.
         self.unsure_on_disk.clone_from(&self.unsure);
         !self.is_doomed
