@@ -6,7 +6,7 @@
 //! its whole chain, while a descriptor is looked for only when its op begins.
 
 use super::arguments::is_allowed;
-use super::kernel::{HostId, InFlight, Kernel, RingId, Stage};
+use super::kernel::{Args, HostId, InFlight, Kernel, RingId, Stage};
 use super::table::Id;
 use crate::ring::opcode;
 use crate::ring::sqe::RawSqe;
@@ -72,7 +72,7 @@ impl Kernel {
             }
             Err(errno) => self.ops.insert(InFlight {
                 stage: Stage::Refused(errno),
-                ..InFlight::new(ring, sqe)
+                ..InFlight::new(ring, sqe, None, Args::None)
             }),
         }
     }

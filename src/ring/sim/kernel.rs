@@ -30,7 +30,7 @@ use crate::ring::sqe::RawSqe;
 pub(crate) type HostId = usize;
 pub(crate) type RingId = usize;
 
-/// Objects, and ops in flight, for which there is room from the start.
+/// Objects, ops in flight and events for which there is room from the start.
 const MANY: usize = 32;
 
 #[derive(Debug)]
@@ -135,13 +135,13 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// One that is to be tried, on nothing.
-    pub(super) fn new(ring: RingId, sqe: &RawSqe) -> InFlight {
+    /// One that is to be tried.
+    pub(super) fn new(ring: RingId, sqe: &RawSqe, object: Option<Id>, args: Args) -> InFlight {
         InFlight {
             ring,
             sqe: *sqe,
-            object: None,
-            args: Args::None,
+            object,
+            args,
             stage: Stage::Due,
             done: 0,
             is_cancelled: false,
@@ -263,7 +263,7 @@ impl Kernel {
             hosts: Vec::new(),
             // Not zero: a program must not take a time for a span.
             now_ns: 1_000_000_000,
-            events: BinaryHeap::new(),
+            events: BinaryHeap::with_capacity(MANY),
             rings: Vec::new(),
             objects: Table::with_capacity(MANY),
             ops: Table::with_capacity(MANY),

@@ -85,12 +85,7 @@ impl Kernel {
         } else {
             None
         };
-        let id = self.ops.insert(InFlight {
-            object,
-            args,
-            ..InFlight::new(ring, sqe)
-        });
-        Ok(id)
+        Ok(self.ops.insert(InFlight::new(ring, sqe, object, args)))
     }
 
     /// Tries an op that was just taken, or leaves it to a worker.

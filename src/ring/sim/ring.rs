@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -28,6 +29,9 @@ use crate::ring::{Config, Entered, Full, Wait};
 /// A day: as the real ring, which cannot wait longer.
 const WAIT_MAX_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
 
+/// Entries of its queues for which there is room from the start.
+const FEW: usize = 8;
+
 pub(crate) struct SimRing {
     world: Rc<World>,
     host: HostId,
@@ -47,14 +51,14 @@ impl SimRing {
         let entries = (config.entries.max(1) as usize).next_power_of_two();
         kernel.rings.push(RingState {
             host,
-            sq: Vec::new(),
+            sq: Vec::with_capacity(FEW),
             entries,
-            cq: Default::default(),
+            cq: VecDeque::with_capacity(FEW),
             cq_entries: (config.cq_entries.max(config.entries) as usize).next_power_of_two(),
             overflow: Default::default(),
             overflows: 0,
             fills_up: false,
-            due: Default::default(),
+            due: VecDeque::with_capacity(FEW),
             groups: Vec::new(),
             stirred: Rc::default(),
             is_gone: false,
