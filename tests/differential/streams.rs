@@ -125,15 +125,22 @@ async fn a_reader_is_slow(stage: Stage) {
 
 async fn a_socket_is_filled(stage: Stage) {
     let (client, server) = pair().await;
-    let bytes = fill(&client).await;
-    stage.saw("it takes some", bytes > 0);
-    let waiting = timeout(Duration::from_millis(50), client.write("x")).await;
-    stage.saw("it takes no more", waiting.is_err());
+    let mut sent = vec![7; fill(&client).await];
+    stage.saw("it takes some", !sent.is_empty());
+    // TCP makes room for some more now and then, by packing what is there more densely.
+    let mut takes_more = true;
+    for _ in 0..20 {
+        let waiting = timeout(Duration::from_millis(50), client.write("x")).await;
+        takes_more = waiting.is_ok();
+        if !takes_more {
+            break;
+        }
+        sent.push(b'x');
+    }
+    stage.saw("it takes no more", !takes_more);
     // That one is committed: it is sent when there is room.
-    stage.saw(
-        "what was taken",
-        read_exactly(&server, bytes).await == vec![7; bytes],
-    );
+    let read = read_exactly(&server, sent.len()).await;
+    stage.saw("what was taken", read == sent);
     client.shutdown(Shutdown::Write).await.unwrap();
     stage.saw("and the last", rest_as_text(&server).await);
 }
