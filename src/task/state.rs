@@ -171,6 +171,22 @@ impl State {
         drops
     }
 
+    /// Sets `SCHEDULED` and counts one less, for a wake that gives up its reference. `false`: that
+    /// is not all that is to be done, and nothing was done.
+    #[inline(always)]
+    pub(super) const fn schedule_for_one(&mut self) -> bool {
+        if self.has(SCHEDULED | COMPLETE | LATENCY | BULK) {
+            std::hint::cold_path();
+            return false;
+        }
+        if self.0 < 2 * LOCAL_ONE {
+            std::hint::cold_path();
+            return false;
+        }
+        self.0 = self.0 - LOCAL_ONE + SCHEDULED;
+        true
+    }
+
     /// Takes the count out, which is zero for good then.
     pub(super) const fn take_count(&mut self) -> usize {
         let count = self.count();

@@ -46,10 +46,7 @@ pub(crate) fn wake_own(waker: Waker) -> Result<(), Waker> {
     }
     let _given_up = ManuallyDrop::new(waker);
     // SAFETY: owner thread; the waker's reference is given up here.
-    unsafe {
-        schedule(task);
-        drop_local(task);
-    }
+    unsafe { schedule_for_one(task) };
     Ok(())
 }
 
@@ -78,8 +75,7 @@ unsafe fn wake(data: *const ()) {
     // SAFETY: the waker is a reference, given up here.
     unsafe {
         if (*task).is_local() {
-            schedule(task);
-            drop_local(task);
+            schedule_for_one(task);
         } else {
             drop_foreign(task, WAKE);
         }
@@ -143,6 +139,23 @@ pub(super) unsafe fn schedule(task: *const Header) {
             queue::push_ready(task);
         } else if idle {
             queue::push_classed(task);
+        }
+    }
+}
+
+/// Schedules a task for a reference of the caller, which is given up.
+///
+/// # Safety
+/// Owner thread, and the caller has that reference.
+#[inline(always)]
+unsafe fn schedule_for_one(task: *const Header) {
+    // SAFETY: the reference is given up only here, once: in one step with the flag, or after it.
+    unsafe {
+        if (*task).own(|own| own.state.schedule_for_one()) {
+            queue::push_ready(task);
+        } else {
+            schedule(task);
+            drop_local(task);
         }
     }
 }
