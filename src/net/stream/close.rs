@@ -59,7 +59,7 @@ impl Socket {
             unread: joined(&mut side),
             end: side.end,
             was_reset: side.was_reset,
-            sent: socket.send.into_inner().ended(),
+            sent: socket.send.ended(),
         }
     }
 
@@ -72,7 +72,7 @@ impl Socket {
             side.push(Lease::from(parts.unread));
         }
         drop(side);
-        socket.send.borrow_mut().begin_as(parts.sent);
+        socket.send.begin_as(parts.sent);
         socket
     }
 

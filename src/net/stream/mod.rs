@@ -54,7 +54,7 @@ pub struct Socket {
     /// One end of a pipe: one side is never used, and nothing is received by multishots.
     is_pipe: bool,
     recv: RefCell<RecvSide>,
-    send: RefCell<SendSide>,
+    send: SendSide,
     handles: Cell<Handles>,
     /// The send that was submitted last, to be cancelled if it lingers too long.
     last_send: Cell<Option<Key>>,
@@ -99,7 +99,7 @@ impl Socket {
             driver,
             is_pipe,
             recv: RefCell::default(),
-            send: RefCell::default(),
+            send: SendSide::default(),
             handles: Cell::new(Handles::Whole),
             last_send: Cell::new(None),
             gives_up_ns: Cell::new(0),
@@ -124,7 +124,7 @@ impl Socket {
 
     /// Changes whenever the kernel has taken something that is to be sent.
     pub(crate) fn taken_by_kernel(&self) -> u32 {
-        self.send.borrow().taken()
+        self.send.taken()
     }
 
     /// Another handle receives from now on: readers here are told `EBUSY`. False, and nothing
@@ -183,7 +183,7 @@ impl Socket {
 
     /// Shuts the write side down once the committed send has ended.
     fn shut_write_later(&self) {
-        if !self.send.borrow_mut().shut_after_send() {
+        if !self.send.shut_after_send() {
             // Only an unconnected socket reports an error here, and nobody is left to hear it.
             let _ = self.fd.shutdown(Shutdown::Write);
         }
@@ -193,7 +193,7 @@ impl Socket {
     pub(crate) async fn shutdown(self: &Rc<Self>, how: Shutdown) -> io::Result<()> {
         if how != Shutdown::Read {
             self.sends_done().await?;
-            self.send.borrow_mut().close();
+            self.send.close();
         }
         self.fd.shutdown(how)
     }

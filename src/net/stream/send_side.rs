@@ -1,10 +1,10 @@
 //! The send side of a stream: the one send that is in flight, and who waits for it.
 //!
-//! `busy` is set by the future that submits a send, and cleared by the send itself when it has
+//! `BUSY` is set by the future that submits a send, and cleared by the send itself when it has
 //! ended for good ([`Sender::sent`]), so it does not matter whether the future is still there.
 
+use std::cell::{Cell, RefCell};
 use std::io;
-use std::mem;
 use std::task::{Context, Poll};
 
 use super::{Handles, LINGER_NS, Socket};
@@ -13,109 +13,155 @@ use crate::io::waiters::{Place, Waiters};
 use crate::op::Sender;
 use crate::ring::Fd;
 
+/// A send is in flight, or between two of its submissions.
+const BUSY: u8 = 1;
+/// Somebody stands in line.
+const AWAITED: u8 = 2;
+/// The write side was shut down, or is going to be.
+const CLOSED: u8 = 4;
+/// The write side is to be shut down when the send has ended.
+const SHUT_AFTER: u8 = 8;
+/// An error has ended the side. It stays.
+const FAILED: u8 = 16;
+/// A write was cancelled after a part of it: whatever followed would be taken for the rest.
+const TORN: u8 = 32;
+
+/// Apart but for the line, so that a send that nobody waits behind looks at one byte.
 #[derive(Default)]
 pub(super) struct SendSide {
-    /// A send is in flight, or between two of its submissions.
-    busy: bool,
-    /// The write side was shut down, or is going to be.
-    closed: bool,
-    /// The write side is to be shut down when the send has ended.
-    shut_after: bool,
-    /// The errno that ended the side. It stays.
-    error: Option<i32>,
-    /// A write was cancelled after a part of it: whatever followed would be taken for the rest.
-    torn: bool,
+    /// Which of the above are so. None: a send may go.
+    state: Cell<u8>,
+    /// The errno of `FAILED`.
+    errno: Cell<i32>,
     /// Changes whenever the kernel has taken something.
-    taken: u32,
-    waiters: Waiters,
+    taken: Cell<u32>,
+    waiters: RefCell<Waiters>,
 }
 
 /// Why a write side is over, if it is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ended {
-    closed: bool,
-    error: Option<i32>,
-    torn: bool,
+    state: u8,
+    errno: i32,
 }
 
 impl SendSide {
     pub(super) fn ended(&self) -> Ended {
         Ended {
-            closed: self.closed,
-            error: self.error,
-            torn: self.torn,
+            state: self.state.get() & (CLOSED | FAILED | TORN),
+            errno: self.errno.get(),
         }
     }
 
-    pub(super) fn taken(&self) -> u32 {
-        self.taken
-    }
-
-    pub(super) fn begin_as(&mut self, ended: Ended) {
-        (self.closed, self.error, self.torn) = (ended.closed, ended.error, ended.torn);
-    }
-
-    /// Remembers that the side is to be shut down. False if that can be done at once.
-    pub(super) fn shut_after_send(&mut self) -> bool {
-        self.closed = true;
-        self.shut_after = self.busy;
-        self.busy
-    }
-
-    pub(super) fn close(&mut self) {
-        self.closed = true;
+    pub(super) fn begin_as(&self, ended: Ended) {
+        self.set(ended.state);
+        self.errno.set(ended.errno);
     }
 
     #[inline]
-    fn is_over(&self) -> bool {
-        self.error.is_some() || self.closed || self.torn
+    fn has(&self, any: u8) -> bool {
+        self.state.get() & any != 0
+    }
+
+    #[inline]
+    fn set(&self, all: u8) {
+        self.state.set(self.state.get() | all);
+    }
+
+    #[inline]
+    fn clear(&self, all: u8) {
+        self.state.set(self.state.get() & !all);
+    }
+
+    pub(super) fn taken(&self) -> u32 {
+        self.taken.get()
+    }
+
+    #[inline]
+    fn took(&self) {
+        self.taken.set(self.taken.get().wrapping_add(1));
+    }
+
+    /// Remembers that the side is to be shut down. False if that can be done at once.
+    pub(super) fn shut_after_send(&self) -> bool {
+        let busy = self.has(BUSY);
+        self.set(if busy { CLOSED | SHUT_AFTER } else { CLOSED });
+        busy
+    }
+
+    pub(super) fn close(&self) {
+        self.set(CLOSED);
+    }
+
+    /// Whether the holder of `place` goes next, and no send is in flight.
+    fn may_go(&self, place: Option<Place>) -> bool {
+        !self.has(BUSY) && self.waiters.borrow().may_go(place)
     }
 
     /// A send has failed. That it was cancelled says nothing about the next one.
-    fn failed(&mut self, error: &io::Error) {
+    fn failed(&self, error: &io::Error) {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
-        if errno != libc::ECANCELED {
-            self.error.get_or_insert(errno);
+        if errno != libc::ECANCELED && !self.has(FAILED) {
+            self.set(FAILED);
+            self.errno.set(errno);
         }
+    }
+
+    /// The error that has ended the side, if one did.
+    fn error(&self) -> Option<io::Error> {
+        let errno = self.errno.get();
+        self.has(FAILED)
+            .then(|| io::Error::from_raw_os_error(errno))
     }
 
     /// Why nothing can be sent any more.
     #[cold]
     fn refusal(&self) -> io::Error {
-        if self.torn {
+        if self.has(TORN) {
             let text = "a write was cancelled when a part of it was sent: the rest is missing";
             return io::Error::new(io::ErrorKind::BrokenPipe, text);
         }
-        io::Error::from_raw_os_error(self.error.unwrap_or(libc::EPIPE))
+        let closed = || io::Error::from_raw_os_error(libc::EPIPE);
+        self.error().unwrap_or_else(closed)
     }
 }
 
 impl Socket {
+    /// Begins a turn if no send is in flight and nobody stands in line, the usual case of
+    /// [`poll_turn`](Socket::poll_turn).
+    #[inline(always)]
+    pub(super) fn begins_at_once(&self) -> bool {
+        let idle = self.send.state.get() == 0;
+        if idle {
+            self.send.state.set(BUSY);
+        }
+        idle
+    }
+
     /// Waits in line until no send is in flight. Then it is the caller's turn, and the side is busy
     /// until [`Sender::sent`]. With `Err` there is no turn, and never will be.
-    #[inline]
+    #[inline(never)]
     pub(super) fn poll_turn(
         &self,
         place: &mut Option<Place>,
         cx: &Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut side = self.send.borrow_mut();
-        if !side.busy && side.waiters.may_go(*place) {
-            if side.is_over() {
-                return Poll::Ready(Err(side.refusal()));
-            }
-            side.busy = true;
-            return Poll::Ready(Ok(()));
+        if !self.send.may_go(*place) {
+            self.wait_turn(place, cx);
+            return Poll::Pending;
         }
-        drop(side);
-        self.wait_turn(place, cx);
-        Poll::Pending
+        if self.send.has(CLOSED | FAILED | TORN) {
+            return Poll::Ready(Err(self.send.refusal()));
+        }
+        self.send.set(BUSY);
+        Poll::Ready(Ok(()))
     }
 
     #[cold]
     fn wait_turn(&self, place: &mut Option<Place>, cx: &Context<'_>) {
         let waker = cx.waker().clone();
-        let old = self.send.borrow_mut().waiters.wait(place, waker);
+        let old = self.send.waiters.borrow_mut().wait(place, waker);
+        self.send.set(AWAITED);
         drop(old);
     }
 
@@ -132,10 +178,14 @@ impl Socket {
         let Some(place) = place.take() else {
             return;
         };
-        let mut side = self.send.borrow_mut();
-        let own = side.waiters.leave(place);
-        let next = if side.busy { None } else { side.waiters.next() };
-        drop(side);
+        let mut waiters = self.send.waiters.borrow_mut();
+        let own = waiters.leave(place);
+        let busy = self.send.has(BUSY);
+        let next = if busy { None } else { waiters.next() };
+        if waiters.is_empty() {
+            self.send.clear(AWAITED);
+        }
+        drop(waiters);
         drop(own);
         if let Some(next) = next {
             next.wake();
@@ -145,20 +195,20 @@ impl Socket {
     /// A send has ended with an error. Both sides may be over then.
     #[cold]
     fn send_failed(&self, error: io::Error) -> io::Error {
-        self.send.borrow_mut().failed(&error);
+        self.send.failed(&error);
         if error.raw_os_error() == Some(libc::ECONNRESET) {
             self.recv.borrow_mut().reset();
         }
         error
     }
 
-    /// Somebody has waited for the end of a send.
+    /// The send that has ended was not all that there is to say of the side: perhaps somebody has
+    /// waited for it.
     #[cold]
     fn sent_slowly(&self) {
-        let mut side = self.send.borrow_mut();
-        let shut = mem::take(&mut side.shut_after);
-        let next = side.waiters.next();
-        drop(side);
+        let shut = self.send.has(SHUT_AFTER);
+        self.send.clear(BUSY | SHUT_AFTER);
+        let next = self.send.waiters.borrow_mut().next();
         if shut {
             self.shut_write_later();
         }
@@ -169,7 +219,7 @@ impl Socket {
 
     /// Gives a committed send of an abandoned stream its last ten seconds.
     pub(super) fn linger(&self) {
-        let busy = self.send.borrow().busy;
+        let busy = self.send.has(BUSY);
         if let Some(key) = self.last_send.get().filter(|_| busy) {
             // Once: a send that is cancelled after a part of it reports the part, and its rest
             // must not get as much time again.
@@ -198,12 +248,10 @@ struct Waiting<'a> {
 
 impl Waiting<'_> {
     fn poll(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        let side = self.socket.send.borrow();
-        if !side.busy && side.waiters.may_go(self.place) {
-            let error = side.error.map(io::Error::from_raw_os_error);
-            return Poll::Ready(error.map_or(Ok(()), Err));
+        let side = &self.socket.send;
+        if side.may_go(self.place) {
+            return Poll::Ready(side.error().map_or(Ok(()), Err));
         }
-        drop(side);
         self.socket.wait_turn(&mut self.place, cx);
         Poll::Pending
     }
@@ -246,24 +294,20 @@ impl Sender for Socket {
     }
 
     fn took_a_part(&self) {
-        let mut side = self.send.borrow_mut();
-        side.taken = side.taken.wrapping_add(1);
+        self.send.took();
     }
 
     fn torn(&self) {
-        self.send.borrow_mut().torn = true;
+        self.send.set(TORN);
     }
 
     #[inline(always)]
     fn sent(&self, result: io::Result<usize>) -> io::Result<usize> {
         let result = result.map_err(|error| self.send_failed(error));
-        let mut side = self.send.borrow_mut();
-        side.busy = false;
-        side.taken = side.taken.wrapping_add(1);
-        let awaited = side.shut_after || !side.waiters.is_empty();
-        drop(side);
-        if awaited {
-            self.sent_slowly();
+        self.send.took();
+        match self.send.state.get() {
+            BUSY => self.send.state.set(0),
+            _ => self.sent_slowly(),
         }
         result
     }

@@ -306,10 +306,13 @@ impl<'a, B, T: Finish<Buf = B>> InTurn<'a, B, T> {
             State::Waiting(buf) => buf,
         };
         assert!(buf.is_some(), "polled after completion");
-        let turn = ready!(self.socket.poll_turn(&mut self.place, cx));
-        self.socket.leave_line(&mut self.place);
-        if let Err(error) = turn {
-            return Poll::Ready(T::refused(error, unsent(buf)));
+        // Whoever has a place is one of those awaited, so a turn at once is for nobody with one.
+        if !self.socket.begins_at_once() {
+            let turn = ready!(self.socket.poll_turn(&mut self.place, cx));
+            self.socket.leave_line(&mut self.place);
+            if let Err(error) = turn {
+                return Poll::Ready(T::refused(error, unsent(buf)));
+            }
         }
         let socket = self.socket;
         let op = || make(Rc::clone(socket), unsent(buf));
