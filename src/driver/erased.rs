@@ -4,10 +4,10 @@
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::rc::Rc;
+use std::task::Waker;
 
 use corering_buffers::BufRing;
 
-use super::slot::Item;
 use crate::ring::{Cqe, RawSqe};
 
 /// Room for an op, bytes. A larger op boxes its cold part.
@@ -49,17 +49,18 @@ impl Payload {
     }
 }
 
-/// Gives one completion to a multishot op. By reference: a copy for each call would show.
+/// Gives one completion to a multishot op: who is to be woken, and in the flag whether the op has
+/// enough. An [`Item`](super::Item) would go through memory.
 ///
 /// # Safety
 ///
 /// The payload holds an op of the type that this function was made for.
-pub(super) type ItemFn = unsafe fn(&Payload, &Cqe, &Rc<BufRing>) -> Item;
+pub(super) type ItemFn = unsafe fn(&Payload, &Cqe, &Rc<BufRing>, &mut bool) -> Option<Waker>;
 
 /// What the driver does with an op whose type it does not know.
 pub(super) struct VTable {
-    /// `None` for a single-shot op.
-    pub(super) item: Option<ItemFn>,
+    /// [`no_item`] for a single-shot op.
+    pub(super) item: ItemFn,
     /// Describes a single-shot op once more, with this `user_data`. Runs user code.
     ///
     /// # Safety
@@ -74,9 +75,16 @@ pub(super) struct VTable {
     pub(super) finish: unsafe fn(Payload, Cqe),
 }
 
+/// # Safety
+///
+/// See [`ItemFn`].
+pub(super) unsafe fn no_item(_: &Payload, _: &Cqe, _: &Rc<BufRing>, _: &mut bool) -> Option<Waker> {
+    unreachable!("only a multishot op has items")
+}
+
 /// The table of a vacant slot.
 pub(super) static UNUSED: VTable = VTable {
-    item: None,
+    item: no_item,
     refill: None,
     finish: |_, _| unreachable!("a vacant slot holds no op"),
 };

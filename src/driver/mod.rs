@@ -17,6 +17,7 @@
 
 pub(crate) mod budget;
 mod buffers;
+mod counts;
 mod erased;
 mod key;
 mod multi;
@@ -40,6 +41,7 @@ use corering_buffers::BufRing;
 
 pub(crate) use self::buffers::Resume;
 use self::buffers::SPARE_BYTES;
+pub(crate) use self::counts::Counts;
 pub(crate) use self::key::Key;
 pub(crate) use self::multi::{BUFFER_GROUP, DATAGRAM_GROUP, MultiOp, provide_buffers};
 pub(crate) use self::op::{Op, Submit, Ticket, copied, filled};
@@ -56,19 +58,6 @@ pub(crate) const MESSAGE: u64 = 1 << 30;
 /// A cancel that does not find its op is tried again this often: the op may have been between two
 /// states. After that the op's own completion is waited for.
 const CANCEL_TRIES: u8 = 8;
-
-/// What the driver has counted since it was built.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) enters: u64,
-    pub(crate) sqes: u64,
-    pub(crate) cqes: u64,
-    pub(crate) cancels: u64,
-    pub(crate) enobufs: u64,
-    pub(crate) overflows: u32,
-    pub(crate) in_flight: usize,
-    pub(crate) orphans: usize,
-}
 
 /// One core's ring and the ops in flight on it.
 pub(crate) struct Driver {
@@ -279,28 +268,31 @@ impl Driver {
     /// Acts on every completion that is there. Wakers that `own` takes run no user code; the others
     /// come back from it and are woken once the driver is free. Says how many completions there
     /// were.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn reap(&self, mut own: impl FnMut(Waker) -> Result<(), Waker>) -> usize {
         let before = self.core.borrow().counts.cqes;
         loop {
-            let mut core = self.core.borrow_mut();
-            let (key, cqe, effect) = loop {
-                let Some(cqe) = core.ring.as_mut().and_then(Ring::pop) else {
+            let mut borrowed = self.core.borrow_mut();
+            let core = &mut *borrowed;
+            let Some(ring) = &mut core.ring else {
+                return 0;
+            };
+            let (cqe, effect) = loop {
+                let Some(cqe) = ring.pop() else {
                     return (core.counts.cqes - before) as usize;
                 };
                 core.counts.cqes += 1;
                 if cqe.user_data & (CANCEL | MESSAGE) != 0 {
-                    core.answered(cqe);
-                    continue;
+                    break (cqe, Effect::Answer);
                 }
                 let key = Key::from_user_data(cqe.user_data);
                 let effect = core.slots.complete(key, &cqe, &self.buffers, &mut own);
                 if let Some(effect) = effect {
-                    break (key, cqe, effect);
+                    break (cqe, effect);
                 }
             };
-            drop(core);
-            self.act(key, cqe, effect);
+            drop(borrowed);
+            self.act(Key::from_user_data(cqe.user_data), cqe, effect);
         }
     }
 
@@ -319,6 +311,7 @@ impl Driver {
             }
             Effect::Ended(waker) => (waker, Some(self.core.borrow_mut().slots.remove(key))),
             Effect::Again => return self.again(key, cqe),
+            Effect::Answer => return self.core.borrow_mut().answered(cqe),
         };
         // The panic's message has been printed by the hook.
         let _ = catch_unwind(AssertUnwindSafe(|| {
@@ -345,7 +338,7 @@ impl Driver {
             let sqe = catch_unwind(AssertUnwindSafe(|| refill.sqe()));
             core = self.core.borrow_mut();
             if let Ok(sqe) = sqe {
-                return core.push(&sqe);
+                return core.push(sqe);
             }
         }
         core.slots.set_cancelled(key);
@@ -389,18 +382,18 @@ impl Core {
 
     /// Stages an SQE. One that does not fit waits in the backlog, behind those that are there.
     #[inline]
-    fn push(&mut self, sqe: &RawSqe) {
+    fn push(&mut self, sqe: RawSqe) {
         if !self.backlog.is_empty() || !self.try_push(sqe) {
-            self.backlog.push_back(*sqe);
+            self.backlog.push_back(sqe);
         }
     }
 
     #[inline(always)]
-    fn try_push(&mut self, sqe: &RawSqe) -> bool {
+    fn try_push(&mut self, sqe: RawSqe) -> bool {
         let Some(ring) = &mut self.ring else {
             return false;
         };
-        let pushed = ring.push(sqe).is_ok() || self.push_to_full(sqe);
+        let pushed = ring.push(&sqe).is_ok() || self.push_to_full(sqe);
         self.counts.sqes += u64::from(pushed);
         if sqe.may_be_heavy() && pushed {
             self.note_weight(sqe.weight());
@@ -417,7 +410,7 @@ impl Core {
 
     /// A full SQ is submitted as it is: that makes room, and its ops go on their way.
     #[cold]
-    fn push_to_full(&mut self, sqe: &RawSqe) -> bool {
+    fn push_to_full(&mut self, sqe: RawSqe) -> bool {
         let Some(ring) = &mut self.ring else {
             return false;
         };
@@ -425,7 +418,7 @@ impl Core {
         let before = ring.staged();
         let submitted = matches!(ring.submit(), Ok(ring::Entered::Done));
         self.slices.submitted(before - ring.staged());
-        submitted && ring.push(sqe).is_ok()
+        submitted && ring.push(&sqe).is_ok()
     }
 
     fn cancel(&mut self, key: Key) {
@@ -447,7 +440,7 @@ impl Core {
     #[cold]
     fn flush_waiting(&mut self) -> bool {
         while let Some(sqe) = self.backlog.pop_front() {
-            if !self.try_push(&sqe) {
+            if !self.try_push(sqe) {
                 self.backlog.push_front(sqe);
                 return false;
             }
@@ -457,7 +450,7 @@ impl Core {
                 continue;
             }
             let target = key.to_user_data();
-            if !self.try_push(&RawSqe::cancel(target, target | CANCEL)) {
+            if !self.try_push(RawSqe::cancel(target, target | CANCEL)) {
                 self.cancels.push_front(key);
                 return false;
             }

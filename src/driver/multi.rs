@@ -5,6 +5,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::rc::Rc;
+use std::task::Waker;
 
 use corering_buffers::{BufRing, Lease, RingConfig, RingMemory};
 
@@ -30,9 +31,11 @@ pub(crate) unsafe trait MultiOp: Sized + 'static {
         streams
     }
 
-    /// Takes one completion, the last one too, with the provided buffer that came with it. The
-    /// driver is borrowed: no user code may run here.
-    fn item(&self, cqe: Cqe, lease: Option<Lease>) -> Item;
+    /// Takes one completion, the last one too. `lease` takes the provided buffer that came with
+    /// it: an op that names some calls it each time, or the buffer is lost. It is asked for when
+    /// there is a place for it, since what is handed on is copied. The driver is borrowed: no user
+    /// code may run here.
+    fn item(&self, cqe: Cqe, lease: impl FnOnce() -> Option<Lease>) -> Item;
 
     /// The kernel has ended the op with `cqe`, whose item was taken already.
     fn ended(self, cqe: Cqe);
@@ -42,7 +45,7 @@ struct Table<T>(PhantomData<T>);
 
 impl<T: MultiOp> Table<T> {
     const TABLE: VTable = VTable {
-        item: Some(item::<T>),
+        item: item::<T>,
         refill: None,
         finish: finish::<T>,
     };
@@ -51,10 +54,17 @@ impl<T: MultiOp> Table<T> {
 /// # Safety
 ///
 /// See [`ItemFn`](super::erased::ItemFn).
-unsafe fn item<T: MultiOp>(payload: &Payload, cqe: &Cqe, buffers: &Rc<BufRing>) -> Item {
+unsafe fn item<T: MultiOp>(
+    payload: &Payload,
+    cqe: &Cqe,
+    buffers: &Rc<BufRing>,
+    stop: &mut bool,
+) -> Option<Waker> {
     // SAFETY: the caller promises that the payload holds a `T`.
     let op = unsafe { payload.as_ref::<T>() };
-    op.item(*cqe, lease(op.buffers(buffers), *cqe))
+    let item = op.item(*cqe, || lease(op.buffers(buffers), *cqe));
+    *stop |= item.stop;
+    item.wake
 }
 
 /// # Safety

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -12,7 +13,7 @@ use std::{io, mem, slice};
 use bytes::Bytes;
 use corering_buffers::IoBufMut;
 
-use super::erased::{Payload, VTable};
+use super::erased::{Payload, VTable, no_item};
 use super::slot::{Mode, Progress};
 use super::{Driver, Key};
 use crate::ring::{Cqe, RawSqe, Sqe};
@@ -81,7 +82,7 @@ struct Table<T>(PhantomData<T>);
 
 impl<T: Op> Table<T> {
     const TABLE: VTable = VTable {
-        item: None,
+        item: no_item,
         refill: Some(refill::<T>),
         finish: finish::<T>,
     };
@@ -108,14 +109,16 @@ unsafe fn finish<T: Op>(payload: Payload, cqe: Cqe) {
 }
 
 /// A claim on an op that was submitted. Dropping it abandons the op.
+///
+/// It holds its driver as an `Rc`, or borrows it from the resource that it borrows anyway.
 #[must_use = "dropping a ticket abandons its op"]
-pub(crate) struct Ticket<T: Op> {
+pub(crate) struct Ticket<T: Op, D: Deref<Target = Driver> = Rc<Driver>> {
     /// `None` once the op was taken.
-    claim: Option<(Rc<Driver>, Key)>,
+    claim: Option<(D, Key)>,
     op: PhantomData<fn() -> T>,
 }
 
-impl<T: Op> Ticket<T> {
+impl<T: Op, D: Deref<Target = Driver>> Ticket<T, D> {
     /// The op's output, once its final completion has come.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<T::Output> {
@@ -135,8 +138,8 @@ impl<T: Op> Ticket<T> {
         match core.slots.done(*key, cx.waker()) {
             Ok(done) => {
                 let cqe = done.cqe();
-                // SAFETY: a ticket is made by `Driver::submit` alone, for a `T`, with that driver's
-                // own key.
+                // SAFETY: a ticket is made by `Driver::submit_from` alone, for a `T`, with an `Rc`
+                // of that driver, or a reference to it, and the driver's own key.
                 let op = unsafe { done.take::<T>() };
                 drop(core);
                 self.claim = None;
@@ -164,7 +167,7 @@ impl<T: Op> Ticket<T> {
     }
 }
 
-impl<T: Op> Drop for Ticket<T> {
+impl<T: Op, D: Deref<Target = Driver>> Drop for Ticket<T, D> {
     #[inline]
     fn drop(&mut self) {
         if let Some((driver, key)) = self.claim.take() {
@@ -233,11 +236,32 @@ impl Driver {
         make: impl FnOnce() -> T,
         cx: &Context<'_>,
     ) -> Result<Ticket<T>, (T, Cqe)> {
+        self.submit_from(make, cx, || Rc::clone(self))
+    }
+
+    /// As [`submit`](Driver::submit), for a future that borrows what holds the driver.
+    #[inline]
+    pub(crate) fn submit_borrowed<T: Op>(
+        &self,
+        make: impl FnOnce() -> T,
+        cx: &Context<'_>,
+    ) -> Result<Ticket<T, &Driver>, (T, Cqe)> {
+        self.submit_from(make, cx, || self)
+    }
+
+    /// `hold` makes what the ticket holds of this very driver.
+    #[inline(always)]
+    fn submit_from<T: Op, D: Deref<Target = Driver>>(
+        &self,
+        make: impl FnOnce() -> T,
+        cx: &Context<'_>,
+        hold: impl FnOnce() -> D,
+    ) -> Result<Ticket<T, D>, (T, Cqe)> {
         // First: cloning a waker may run user code, and what is moved after it moves only once.
         let waker = Some(cx.waker().clone());
         match self.start(make, &Table::<T>::TABLE, Mode::Waited, waker, T::fill) {
             Ok(key) => Ok(Ticket {
-                claim: Some((Rc::clone(self), key)),
+                claim: Some((hold(), key)),
                 op: PhantomData,
             }),
             Err((make, cqe)) => Err((make(), cqe)),
@@ -291,7 +315,7 @@ impl Driver {
         // SAFETY: what the op lent lives at or behind its address in the slot, which keeps it until
         // the final completion; the rest is the promise of `Op` and `MultiOp`.
         let raw = unsafe { sqe.into_raw(key.to_user_data()) };
-        self.core.borrow_mut().push(&raw);
+        self.core.borrow_mut().push(raw);
         Ok(key)
     }
 

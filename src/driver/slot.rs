@@ -19,6 +19,7 @@
 //! A slot's generation changes whenever it becomes vacant, so a late key never meets a new op.
 #![allow(unsafe_code)]
 
+use std::hint::cold_path;
 use std::mem;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -37,6 +38,8 @@ const CHUNK: usize = 64;
 const REPEATS_MAX: u8 = 64;
 /// Slots of one core at most: the bits above an index tell cancels and messages from ops.
 const SLOTS_MAX: usize = 1 << 30;
+/// The end of the list of vacant slots. No index.
+const NONE: u32 = u32::MAX;
 
 /// What a multishot op asks for after one completion.
 #[derive(Debug, Default)]
@@ -62,6 +65,7 @@ struct Slot {
     generation: u32,
     /// The result of a single-shot op, kept from its first completion (`SEND_ZC` has two).
     res: i32,
+    /// Of the result. In a vacant slot: the next one that is vacant, or [`NONE`].
     flags: u32,
     state: State,
     /// How often the kernel did not find the op that we cancelled.
@@ -91,10 +95,19 @@ pub(super) enum Mode {
 }
 
 /// All slots of one core. They are boxed in chunks, so that growing moves none of them.
-#[derive(Default)]
 pub(super) struct Slots {
     chunks: Vec<Box<[Slot; CHUNK]>>,
-    vacant: Vec<u32>,
+    /// The slot that was vacated last, which is in the cache still. The others follow from it.
+    vacant: u32,
+}
+
+impl Default for Slots {
+    fn default() -> Slots {
+        Slots {
+            chunks: Vec::new(),
+            vacant: NONE,
+        }
+    }
 }
 
 /// What a completion asks for. Runs user code, so never while the driver is borrowed.
@@ -106,6 +119,8 @@ pub(super) enum Effect {
     Ended(Option<Waker>),
     /// The kernel has not run the op, although nobody asked it to cancel it: [`Slots::refill`].
     Again,
+    /// It is no op's: what a cancel or a message says.
+    Answer,
 }
 
 /// What is left of an op that nobody wants any more.
@@ -126,7 +141,7 @@ pub(super) enum Progress {
 /// An op that has ended, still in its slot.
 pub(super) struct Done<'a> {
     slot: &'a mut Slot,
-    vacant: &'a mut Vec<u32>,
+    vacant: &'a mut u32,
     index: u32,
 }
 
@@ -143,8 +158,7 @@ impl Done<'_> {
     /// The key that led here must come from [`Slots::insert`] with this very `T`.
     #[inline]
     pub(super) unsafe fn take<T>(self) -> T {
-        self.vacant.push(self.index);
-        self.slot.vacate();
+        self.slot.vacate(self.index, self.vacant);
         // SAFETY: state `Done` meant that the payload holds the `T` that `insert` wrote and that
         // the kernel is finished with it; `vacate` has made sure that it is read once.
         unsafe { self.slot.payload.read::<T>() }
@@ -163,11 +177,12 @@ impl Slots {
         waker: Option<Waker>,
     ) -> (Key, NonNull<T>) {
         const { assert!(size_of::<T>() <= OP_SIZE_MAX && align_of::<T>() <= 8) }
-        let index = match self.vacant.pop() {
-            Some(index) => index,
-            None => self.grow(),
-        };
-        let slot = self.slot(index);
+        if self.vacant == NONE {
+            self.grow();
+        }
+        let index = self.vacant;
+        let slot = at(&mut self.chunks, index);
+        self.vacant = slot.flags;
         debug_assert!(slot.state == State::Vacant && slot.waker.is_none());
         slot.state = match mode {
             Mode::Waited => State::Waiting,
@@ -213,14 +228,18 @@ impl Slots {
         let slot = self.slot_of(key);
         let waker = match slot.state {
             // The flags are those of a completion that is the first, the last, and its op's result.
-            State::Waiting if !cqe.is_more() && !cqe.is_notification() && cqe.res >= 0 => {
+            State::Waiting if cqe.res >= 0 && cqe.is_whole() => {
                 slot.keep(*cqe);
                 slot.state = State::Done;
                 slot.waker.take()
             }
             State::Multi => {
                 let item = slot.item(cqe, buffers);
-                if item.stop || !cqe.is_more() {
+                if item.stop {
+                    return Some(slot.end_item(*cqe, item));
+                }
+                if !cqe.is_more() {
+                    cold_path();
                     return Some(slot.end_item(*cqe, item));
                 }
                 item.wake
@@ -233,8 +252,7 @@ impl Slots {
     /// The op if its final completion has come, for a future that would wait with `waker`.
     #[inline]
     pub(super) fn done(&mut self, key: Key, waker: &Waker) -> Result<Done<'_>, Progress> {
-        let chunk = &mut self.chunks[key.index as usize / CHUNK];
-        let slot = &mut chunk[key.index as usize % CHUNK];
+        let slot = at(&mut self.chunks, key.index);
         assert!(slot.generation == key.generation, "a stale key");
         if slot.state != State::Done {
             return Err(slot.progress(waker));
@@ -338,34 +356,34 @@ impl Slots {
 
     #[inline]
     fn release(&mut self, key: Key) {
-        self.slot_of(key).vacate();
-        self.vacant.push(key.index);
+        let slot = at(&mut self.chunks, key.index);
+        assert!(slot.generation == key.generation, "a stale key");
+        slot.vacate(key.index, &mut self.vacant);
     }
 
     #[inline]
     fn slot_of(&mut self, key: Key) -> &mut Slot {
-        let slot = self.slot(key.index);
+        let slot = at(&mut self.chunks, key.index);
         assert!(slot.generation == key.generation, "a stale key");
         slot
     }
 
-    #[inline]
-    fn slot(&mut self, index: u32) -> &mut Slot {
-        &mut self.chunks[index as usize / CHUNK][index as usize % CHUNK]
-    }
-
     #[cold]
-    fn grow(&mut self) -> u32 {
+    fn grow(&mut self) {
         let first = self.chunks.len() * CHUNK;
         assert!(
             first + CHUNK <= SLOTS_MAX,
             "too many ops in flight on one core"
         );
         let first = first as u32;
-        self.chunks.push(Box::new(std::array::from_fn(|_| Slot {
+        self.chunks.push(Box::new(std::array::from_fn(|i| Slot {
             generation: 0,
             res: 0,
-            flags: 0,
+            flags: if i + 1 < CHUNK {
+                first + i as u32 + 1
+            } else {
+                NONE
+            },
             state: State::Vacant,
             missed: 0,
             cancelled: false,
@@ -374,9 +392,13 @@ impl Slots {
             vtable: &UNUSED,
             payload: Payload::vacant(),
         })));
-        self.vacant.extend((first + 1..first + CHUNK as u32).rev());
-        first
+        self.vacant = first;
     }
+}
+
+#[inline]
+fn at(chunks: &mut [Box<[Slot; CHUNK]>], index: u32) -> &mut Slot {
+    &mut chunks[index as usize / CHUNK][index as usize % CHUNK]
 }
 
 impl Slot {
@@ -399,7 +421,8 @@ impl Slot {
     }
 
     #[inline]
-    fn vacate(&mut self) {
+    fn vacate(&mut self, index: u32, vacant: &mut u32) {
+        self.flags = mem::replace(vacant, index);
         self.state = State::Vacant;
         self.generation = self.generation.wrapping_add(1);
     }
@@ -415,10 +438,11 @@ impl Slot {
 
     #[inline]
     fn item(&self, cqe: &Cqe, buffers: &Rc<BufRing>) -> Item {
-        let take = self.vtable.item.expect("a multishot op takes its items");
+        let mut stop = false;
         // SAFETY: state `Multi`: the payload holds the op that the table was made for, and it is
         // only shared with the kernel.
-        unsafe { take(&self.payload, cqe, buffers) }
+        let wake = unsafe { (self.vtable.item)(&self.payload, cqe, buffers, &mut stop) };
+        Item { wake, stop }
     }
 
     /// A multishot op has ended, or is to be.

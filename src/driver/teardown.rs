@@ -84,6 +84,6 @@ impl super::Core {
     fn cancel_all(&mut self) {
         self.counts.cancels += 1;
         // One that does not fit is repeated after `PERIOD`.
-        self.try_push(&RawSqe::cancel_all(super::CANCEL));
+        self.try_push(RawSqe::cancel_all(super::CANCEL));
     }
 }

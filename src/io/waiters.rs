@@ -4,6 +4,7 @@
 //! order, and nobody who comes later overtakes. One waiter costs no allocation.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::num::NonZeroU32;
 use std::task::{Context, Waker};
 
@@ -60,7 +61,11 @@ impl Waiters {
             // Nobody has a place: all of them are given back. So this one needs no number.
             *place = Some(Place::FIRST);
             self.first = *place;
-        } else if self.first != *place {
+            debug_assert!(self.waker.is_none(), "the waker of somebody who has left");
+            mem::forget(self.waker.replace(waker)); // nothing that would have to be dropped
+            return None;
+        }
+        if self.first != *place {
             return self.wait_behind(place, waker);
         }
         self.waker.replace(waker)
@@ -136,7 +141,7 @@ impl Waiters {
         if self.first == Some(place) {
             let (first, waker) = rest.and_then(|rest| rest.pop_front()).unzip();
             self.first = first;
-            return std::mem::replace(&mut self.waker, waker.flatten());
+            return mem::replace(&mut self.waker, waker.flatten());
         }
         let rest = rest.as_mut()?;
         let index = rest.iter().position(|(other, _)| *other == place)?;

@@ -22,7 +22,7 @@ unsafe impl<L: Acceptor> MultiOp for AcceptMulti<L> {
             .ioprio(opcode::ACCEPT_MULTISHOT);
     }
 
-    fn item(&self, cqe: Cqe, _: Option<Lease>) -> Item {
+    fn item(&self, cqe: Cqe, _: impl FnOnce() -> Option<Lease>) -> Item {
         self.0.accepted(cqe.descriptor())
     }
 

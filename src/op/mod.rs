@@ -86,8 +86,9 @@ pub(crate) trait Receiver: 'static {
         false
     }
 
-    /// A multishot receive brought something. The driver is borrowed: no user code may run.
-    fn received(&self, cqe: Cqe, lease: Option<Lease>) -> Item;
+    /// A multishot receive brought something, with a buffer if `lease`, which is called each time,
+    /// yields one. The driver is borrowed: no user code may run.
+    fn received(&self, cqe: Cqe, lease: impl FnOnce() -> Option<Lease>) -> Item;
 
     /// The multishot receive has ended, its last item taken.
     fn receive_ended(self: Rc<Self>, cqe: Cqe);

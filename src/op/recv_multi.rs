@@ -24,7 +24,7 @@ unsafe impl<S: Receiver> MultiOp for RecvMulti<S> {
     }
 
     #[inline(always)]
-    fn item(&self, cqe: Cqe, lease: Option<Lease>) -> Item {
+    fn item(&self, cqe: Cqe, lease: impl FnOnce() -> Option<Lease>) -> Item {
         self.0.received(cqe, lease)
     }
 

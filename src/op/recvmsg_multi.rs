@@ -69,8 +69,8 @@ unsafe impl<S: MessageReceiver> MultiOp for RecvMsgMulti<S> {
     }
 
     #[inline]
-    fn item(&self, cqe: Cqe, lease: Option<Lease>) -> Item {
-        let message = lease.and_then(|lease| self.message(lease));
+    fn item(&self, cqe: Cqe, lease: impl FnOnce() -> Option<Lease>) -> Item {
+        let message = lease().and_then(|lease| self.message(lease));
         self.socket.received(cqe, message)
     }
 

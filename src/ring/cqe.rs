@@ -47,6 +47,12 @@ impl Cqe {
         self.flags & NOTIFICATION != 0
     }
 
+    /// Whether this is all that the kernel says of its op.
+    #[inline]
+    pub(crate) fn is_whole(self) -> bool {
+        self.flags & (MORE | NOTIFICATION) == 0
+    }
+
     /// The provided buffer that the kernel used.
     #[inline]
     pub(crate) fn buffer(self) -> Option<u16> {

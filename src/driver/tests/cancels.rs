@@ -122,7 +122,7 @@ fn kernel_gives_up(core: &Core, key: Key) {
     let cqes = core.counts().cqes;
     core.core
         .borrow_mut()
-        .push(&RawSqe::cancel(target, target | CANCEL));
+        .push(RawSqe::cancel(target, target | CANCEL));
     core.turn_until("the op has answered", || core.counts().cqes > cqes);
 }
 

@@ -257,8 +257,8 @@ impl Receiver for Resource {
         &self.fd
     }
 
-    fn received(&self, cqe: Cqe, lease: Option<Lease>) -> Item {
-        self.leases.borrow_mut().extend(lease);
+    fn received(&self, cqe: Cqe, lease: impl FnOnce() -> Option<Lease>) -> Item {
+        self.leases.borrow_mut().extend(lease());
         let count = self.leases.borrow().len();
         self.item(format!("item {}", cqe.res), count)
     }

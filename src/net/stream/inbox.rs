@@ -7,7 +7,7 @@ use corering_buffers::Lease;
 
 use crate::driver::Key;
 use crate::io::growable;
-use crate::io::waiters::Waiters;
+use crate::io::waiters::{Place, Waiters};
 use crate::ring::Cqe;
 
 /// Bytes in the inbox at which the receive is cancelled.
@@ -84,6 +84,18 @@ impl RecvSide {
             self.head = rest.pop_front();
         }
         Some(lease)
+    }
+
+    /// The usual case of `pop`, with leaving the line: there is one piece, there were never two
+    /// readers, and nothing is to be armed. `None`: it is another one, and nothing was done.
+    #[inline(always)]
+    pub(super) fn pop_only(&mut self, place: &mut Option<Place>) -> Option<Lease> {
+        let is_last = self.rest.as_ref().is_none_or(|rest| rest.is_empty());
+        if self.head.is_none() || !is_last || self.paused || !self.waiters.leave_alone(place) {
+            return None;
+        }
+        self.bytes = 0;
+        self.head.take()
     }
 
     /// Puts back what is older than all the rest.
@@ -171,6 +183,12 @@ impl RecvSide {
         if self.end == End::Open {
             self.end = End::Failed(errno);
         }
+    }
+
+    /// Whether a receive is to be armed for a reader: what is there already has to be taken first.
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        self.arm == Arm::Idle && self.head.is_none()
     }
 
     pub(super) fn is_armed(&self) -> bool {

@@ -1,5 +1,6 @@
 //! `recv()`: the next bytes, where the kernel has put them.
 
+use std::cell::RefMut;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -9,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use corering_buffers::Lease;
 
 use super::Socket;
+use super::inbox::RecvSide;
 use crate::driver::budget;
 use crate::io::waiters::Place;
 use crate::io::{Operation, Sealed, cancelled};
@@ -37,6 +39,16 @@ impl Recv<'_> {
     #[inline(always)]
     fn poll_inbox(&mut self, cx: &mut Context<'_>, arm: bool) -> Poll<<Self as Future>::Output> {
         let mut side = ready!(self.socket.poll_inbox(&mut self.place, cx, arm));
+        if let Some(lease) = side.pop_only(&mut self.place) {
+            return Poll::Ready(Ok(Some(lease)));
+        }
+        self.take(side)
+    }
+
+    /// Apart, and after the usual case: a lease that is there while something may unwind is kept
+    /// in memory, and copied again.
+    #[inline(never)]
+    fn take(&mut self, mut side: RefMut<'_, RecvSide>) -> Poll<<Self as Future>::Output> {
         let Some(lease) = side.pop() else {
             let end = side.ended();
             drop(side);

@@ -35,7 +35,7 @@ const OWNED_LEN: usize = 4 * 1024;
 impl Socket {
     /// Waits in line until the inbox has something or the stream has ended. Ready: the caller is
     /// the first in line and takes it. Pending: a receive is in flight, if `arm` asks for one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_inbox(
         self: &Rc<Self>,
         place: &mut Option<Place>,
@@ -51,12 +51,28 @@ impl Socket {
         Poll::Pending
     }
 
-    /// Apart from [`poll_inbox`](Socket::poll_inbox), so that to take something is short.
-    #[inline(never)]
+    /// Stands in line, and arms a receive if that is to be done.
+    #[inline(always)]
     fn wait_for_inbox(self: &Rc<Self>, place: &mut Option<Place>, cx: &Context<'_>, arm: bool) {
+        if place.is_some() {
+            return self.wait_on_for_inbox(place, cx, arm);
+        }
+        let waker = cx.waker().clone();
+        let mut side = self.recv.borrow_mut();
+        let old = side.waiters.wait(place, waker);
+        let idle = side.is_idle();
+        drop(side);
+        drop(old); // user code, so not while the side is borrowed
+        if arm && idle {
+            self.arm();
+        }
+    }
+
+    /// The same for whoever stands there already: most are polled once more, and go.
+    #[cold]
+    fn wait_on_for_inbox(self: &Rc<Self>, place: &mut Option<Place>, cx: &Context<'_>, arm: bool) {
         let side = self.stand_in_line(place, cx);
-        // What is there already has to be taken first.
-        let idle = side.arm == Arm::Idle && side.head.is_none();
+        let idle = side.is_idle();
         drop(side);
         if arm && idle {
             self.arm();
@@ -297,12 +313,14 @@ impl Receiver for Socket {
     }
 
     #[inline(always)]
-    fn received(&self, cqe: Cqe, lease: Option<Lease>) -> Item {
+    fn received(&self, cqe: Cqe, lease: impl FnOnce() -> Option<Lease>) -> Item {
         let side = &mut *self.recv.borrow_mut();
         let mut stop = false;
-        match lease {
+        match lease() {
             Some(lease) => {
-                side.direct |= cqe.res >= DIRECT_FROM as i32;
+                if cqe.res >= DIRECT_FROM as i32 {
+                    side.direct = true;
+                }
                 side.nonempty = cqe.sock_nonempty();
                 side.push(lease);
                 // The kernel must not run out of buffers because somebody reads slowly.

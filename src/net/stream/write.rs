@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use corering_buffers::{BufResult, IoBuf, IoBufs};
 
 use super::Socket;
-use crate::driver::{Op, Ticket};
+use crate::driver::{Driver, Op, Ticket};
 use crate::io::waiters::Place;
 use crate::io::{Operation, Sealed, cancelled};
 use crate::op::{Send, SendVectored, SendZc, Sender};
@@ -88,7 +88,10 @@ impl<B: IoBuf> Future for WriteAll<'_, B> {
         let all = |socket, buf| Send::new(socket, buf, true);
         match ready!(self.0.poll(cx, all)) {
             Ok((result, buf)) => Poll::Ready((result.map(drop), buf)),
-            Err(op) => self.go_on(op, cx),
+            Err(op) => match self.go_on(op, cx) {
+                Some(outcome) => Poll::Ready(*outcome),
+                None => Poll::Pending,
+            },
         }
     }
 }
@@ -237,14 +240,21 @@ impl<B: IoBuf> Operation for WriteZeroCopy<'_, B> {
 }
 
 impl<B: IoBuf> WriteAll<'_, B> {
-    /// Submits the rest of a write of which the kernel took a part. It is still our turn.
+    /// Submits the rest of a write of which the kernel took a part. It is still our turn. An
+    /// outcome, which comes at once only from a core that ends, is boxed: room for it in the caller
+    /// would have every outcome copied once more.
     #[cold]
-    fn go_on(&mut self, mut rest: Send<Socket, B>, cx: &mut Context<'_>) -> Poll<BufResult<(), B>> {
+    fn go_on(
+        &mut self,
+        mut rest: Send<Socket, B>,
+        cx: &mut Context<'_>,
+    ) -> Option<Box<BufResult<(), B>>> {
         loop {
             let submitted = submit(self.0.socket, || rest, cx);
-            match ready!(self.0.keep(submitted)) {
-                Ok((result, buf)) => return Poll::Ready((result.map(drop), buf)),
-                Err(op) => rest = op,
+            match self.0.keep(submitted) {
+                Poll::Pending => return None,
+                Poll::Ready(Ok((result, buf))) => return Some(Box::new((result.map(drop), buf))),
+                Poll::Ready(Err(op)) => rest = op,
             }
         }
     }
@@ -254,14 +264,14 @@ impl<B: IoBuf> WriteAll<'_, B> {
 pub(super) struct InTurn<'a, B, T: Op> {
     socket: &'a Rc<Socket>,
     place: Option<Place>,
-    state: State<B, T>,
+    state: State<'a, B, T>,
 }
 
-enum State<B, T: Op> {
+enum State<'a, B, T: Op> {
     /// Not submitted: if it is dropped now, nothing is sent. `None` once it is over.
     Waiting(Option<B>),
     /// Committed: it runs to its end.
-    Sent(Ticket<T>),
+    Sent(Ticket<T, &'a Driver>),
 }
 
 // Nothing is pinned here: the op moves into a slot before the kernel sees it.
@@ -337,7 +347,7 @@ impl<'a, B, T: Finish<Buf = B>> InTurn<'a, B, T> {
     }
 
     #[inline]
-    fn keep(&mut self, submitted: Result<Ticket<T>, (T, Cqe)>) -> Poll<T::Done> {
+    fn keep(&mut self, submitted: Submitted<'a, T>) -> Poll<T::Done> {
         match submitted {
             Ok(ticket) => {
                 self.socket.last_send.set(ticket.key());
@@ -349,19 +359,22 @@ impl<'a, B, T: Finish<Buf = B>> InTurn<'a, B, T> {
     }
 }
 
+/// The claim on an op, or the op, if it was refused.
+type Submitted<'a, T> = Result<Ticket<T, &'a Driver>, (T, Cqe)>;
+
 #[inline(always)]
 fn unsent<B>(buf: &mut Option<B>) -> B {
     buf.take().expect("polled after completion")
 }
 
 #[inline]
-fn submit<T: Op>(
-    socket: &Rc<Socket>,
+fn submit<'a, T: Op>(
+    socket: &'a Rc<Socket>,
     make: impl FnOnce() -> T,
     cx: &mut Context<'_>,
-) -> Result<Ticket<T>, (T, Cqe)> {
+) -> Submitted<'a, T> {
     let turn = Turn(socket);
-    let submitted = socket.driver.submit(make, cx);
+    let submitted = socket.driver.submit_borrowed(make, cx);
     mem::forget(turn);
     submitted
 }
