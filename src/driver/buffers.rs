@@ -100,6 +100,12 @@ impl Driver {
         }
     }
 
+    /// Whether [`tend_buffers`](Driver::tend_buffers) may have something to do.
+    #[inline]
+    pub(super) fn is_anybody_starved(&self) -> bool {
+        !self.starved.borrow().is_empty() || self.are_datagrams_awaited()
+    }
+
     #[cold]
     fn resume_starved(&self) {
         let room = self.buffers.available() as usize + self.spare_bytes.get() / 4096;

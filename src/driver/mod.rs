@@ -237,6 +237,15 @@ impl Driver {
         self.core.borrow().ring.as_ref().is_some_and(Ring::has_work)
     }
 
+    /// Whether a turn would find nothing to do here: nobody waits for buffers, no op lingers, and
+    /// nothing is to be submitted or reaped, now or after an enter.
+    #[inline]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let core = self.core.borrow();
+        let is_quiet = !core.has_staged() && !core.ring.as_ref().is_some_and(Ring::has_work);
+        is_quiet && core.lingering.is_empty() && !self.is_anybody_starved()
+    }
+
     /// Whether nothing is to be submitted or reaped, now or after an enter.
     #[cfg(feature = "sim")]
     pub(crate) fn is_quiet(&self) -> bool {

@@ -154,11 +154,20 @@ impl Core {
     }
 
     /// Everything between two batches of tasks.
-    ///
-    /// Not inlined: together with the batch it needs more registers than there are.
-    #[inline(never)]
+    #[inline]
     fn turn(&self) {
         self.turns.set(self.turns.get() + 1);
+        if !self.tasks.is_idle() && self.timers.is_empty() && self.driver.is_at_rest() {
+            // Tasks that wait for each other only: one look is enough.
+            self.spinner.turned(0);
+        } else {
+            self.whole_turn();
+        }
+    }
+
+    /// Not inlined: together with the batch it needs more registers than there are.
+    #[inline(never)]
+    fn whole_turn(&self) {
         if !self.timers.is_empty() {
             self.fire_timers();
         }
