@@ -89,9 +89,12 @@ impl<'a, B: IoBufMut> Read<'a, B> {
     /// Whether this read should go straight into its buffer, once nothing else is in flight.
     #[inline]
     fn wants_direct(&self, room: usize) -> bool {
+        let is_pipe = self.socket.is_pipe;
+        if room < DIRECT_FROM && !is_pipe {
+            return false;
+        }
         let side = self.socket.recv.borrow();
-        let direct = side.direct && room >= DIRECT_FROM || self.socket.is_pipe;
-        direct && side.waiters.may_go(self.place)
+        (side.direct || is_pipe) && side.waiters.may_go(self.place)
     }
 
     #[cold]
