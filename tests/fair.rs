@@ -207,3 +207,40 @@ fn large_writes_are_handed_over_a_few_at_a_time() {
         reader.join().unwrap();
     });
 }
+
+#[test]
+fn a_task_that_yields_all_the_time_does_not_keep_a_stream_waiting() {
+    const TIMES: usize = 100;
+    // Without a timer, and so without a limit of `run`: a core that has none looks for less.
+    let runtime = corering::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let done = Rc::new(Cell::new(false));
+        let is_done = Rc::clone(&done);
+        let busy = corering::spawn(async move {
+            let start = Instant::now();
+            while !is_done.get() {
+                assert!(start.elapsed() < Duration::from_secs(10), "nothing came");
+                yield_now().await;
+            }
+        });
+        let ask = async {
+            let (stream, mut peer) = pair_with_std().await;
+            let echo = thread::spawn(move || {
+                let mut buf = [0; 4];
+                for _ in 0..TIMES {
+                    peer.read_exact(&mut buf).unwrap();
+                    peer.write_all(&buf).unwrap();
+                }
+            });
+            for _ in 0..TIMES {
+                stream.write_all("ping").await.0.unwrap();
+                assert_eq!(&stream.recv().await.unwrap().unwrap()[..], b"ping");
+            }
+            echo.join().unwrap();
+            done.set(true);
+            std::future::pending().await
+        };
+        // Who yields ends when all has come, or too late.
+        futures_lite::future::or(busy, ask).await.unwrap();
+    });
+}

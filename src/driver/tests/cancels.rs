@@ -231,6 +231,7 @@ fn an_op_that_lingers_is_cancelled_when_its_time_has_come() {
     assert_eq!(core.next_linger_ns(), Some(1_000));
     core.expire(999);
     core.turn_on();
+    assert!(!core.is_at_rest(), "their time will come");
     assert_eq!(core.counts().in_flight, 2);
     core.expire(1_000);
     core.turn_until("the first has ended", || core.counts().in_flight == 1);
@@ -240,7 +241,7 @@ fn an_op_that_lingers_is_cancelled_when_its_time_has_come() {
     assert_eq!((core.counts().in_flight, core.counts().cancels), (1, 1));
     core.expire(2_000);
     core.drain();
-    assert_eq!(core.next_linger_ns(), None);
+    assert_eq!((core.next_linger_ns(), core.is_at_rest()), (None, true));
 }
 
 /// A send of which the kernel has taken a part, and waits for room.

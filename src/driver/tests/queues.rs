@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixStream;
 
 use super::*;
-use crate::driver::{Op, Submit};
+use crate::driver::{Op, Resume, Submit};
 use crate::op::{Nop, Recv};
 
 type IdleRead = Submit<Recv<Resource, Counted>>;
@@ -179,4 +179,27 @@ fn a_cancel_that_the_kernel_does_not_take_is_kept() {
     core.0.core.borrow_mut().ring = ring;
     core.drain();
     assert_eq!(drops.count(), 50);
+}
+
+/// Waits for buffers, and wants none.
+struct Modest;
+
+impl Resume for Modest {
+    fn resume(self: Rc<Self>) {}
+}
+
+#[test]
+fn a_driver_with_something_to_do_is_not_at_rest() {
+    let core = Core::new();
+    assert!(core.is_at_rest());
+    core.submit_detached(Nop);
+    assert!(!core.is_at_rest(), "it is not submitted");
+    core.enter(Wait::No).expect("enter");
+    assert!(!core.is_at_rest(), "it is not reaped");
+    core.reap(Err);
+    assert!(core.is_at_rest());
+    core.starve(Rc::new(Modest));
+    assert!(!core.is_at_rest(), "somebody waits for buffers");
+    core.tend_buffers(false);
+    assert!(core.is_at_rest());
 }
