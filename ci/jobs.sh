@@ -122,10 +122,10 @@ job_examples() {
     done
 }
 
-## loom: every interleaving of foreign wakes, parking, the blocking pool and messages of cores
+## loom: every interleaving of foreign wakes, parking, the blocking pool, messages of cores, limits
 job_loom() {
     CARGO_TARGET_DIR=$target_dir/loom RUSTFLAGS="--cfg loom" \
-        cargo test --release -p corering --lib -- task:: cores::stories
+        cargo test --release -p corering --lib -- task:: cores::stories net::limit
 }
 
 ## asan: the lifecycle tests under AddressSanitizer

@@ -9,57 +9,19 @@
 
 use std::pin::pin;
 use std::sync::Arc as StdArc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Poll, Waker};
+#[cfg(not(loom))]
+use std::thread;
 
 #[cfg(loom)]
-use ::loom::{
-    sync::{Condvar, Mutex},
-    thread,
-};
-#[cfg(not(loom))]
-use std::{
-    sync::{Condvar, Mutex},
-    thread,
-};
+use ::loom::thread;
 
 use super::channel::channel;
 use super::mesh::{Level, Mesh, Message, Refused, SharedMesh};
 use super::reply::reply;
 use super::sync::{Arc, AtomicUsize, Ordering::Relaxed};
 use crate::task::JoinError;
-use crate::task::tests::check;
-
-/// A core that sleeps when it has nothing to do.
-#[derive(Default)]
-struct Sleep {
-    woken: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Wake for Sleep {
-    fn wake(self: StdArc<Sleep>) {
-        *self.woken.lock().unwrap() = true;
-        self.changed.notify_one();
-    }
-}
-
-impl Sleep {
-    /// Looks again and again until `look` has found what it wants, sleeping in between.
-    fn until<T>(self: &StdArc<Sleep>, mut look: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
-        let waker = Waker::from(StdArc::clone(self));
-        let mut cx = Context::from_waker(&waker);
-        loop {
-            if let Poll::Ready(found) = look(&mut cx) {
-                return found;
-            }
-            let mut woken = self.woken.lock().unwrap();
-            while !*woken {
-                woken = self.changed.wait(woken).unwrap();
-            }
-            *woken = false;
-        }
-    }
-}
+use crate::task::tests::{Sleep, check};
 
 /// Two cores that know each other's wakers, as they do before their mains run.
 fn two_cores(capacity: usize) -> (SharedMesh, [StdArc<Sleep>; 2]) {

@@ -13,15 +13,19 @@
 //!
 //! No waker is cloned, woken or dropped while the lock is held: they may run anything.
 
+#[cfg(test)]
+mod stories;
+mod sync;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker, ready};
 
+use self::sync::{Arc, AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::driver::budget;
 
 /// Set in `free` while somebody waits.

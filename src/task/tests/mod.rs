@@ -8,6 +8,7 @@
 mod outcomes;
 #[cfg(not(loom))]
 mod owner;
+mod sleep;
 mod stories;
 
 use std::sync::{
@@ -26,6 +27,7 @@ use std::{
     thread,
 };
 
+pub(crate) use self::sleep::Sleep;
 use super::{
     Kick, Tasks,
     loom::{Arc, AtomicUsize},
