@@ -68,6 +68,7 @@ op_send_zc|SEND_ZC|optional|6.0|large sends are copied
 pbuf_ring_inc|incremental buffer rings|optional|6.12|a short message takes a whole buffer
 no_sqarray|SETUP_NO_SQARRAY|optional|6.6|up to 20 ns an operation
 ring_fds|registered ring descriptor|optional|5.18|20 ns a system call
+send_msg_ring|REGISTER_SEND_MSG_RING|optional|6.16|waking a core costs it up to 1 us more
 no_iowait|ENTER_NO_IOWAIT|optional|6.15|an idle core is shown as waiting for I/O
 cqe_skip|CQE_SKIP_SUCCESS|optional|5.17|one more completion for each cancel and close
 ROWS

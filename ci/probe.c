@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 enum { SYS_SETUP = 425, SYS_ENTER = 426, SYS_REGISTER = 427 };
@@ -26,8 +27,8 @@ enum { FEAT_NODROP = 1 << 1, FEAT_EXT_ARG = 1 << 8, FEAT_CQE_SKIP = 1 << 11,
        FEAT_NO_IOWAIT = 1 << 17 };
 enum { REGISTER_PROBE = 8, REGISTER_RESTRICTIONS = 11, REGISTER_ENABLE_RINGS = 12,
        REGISTER_IOWQ_MAX_WORKERS = 19, REGISTER_RING_FDS = 20, REGISTER_PBUF_RING = 22,
-       PBUF_RING_INC = 2 };
-enum { OP_ACCEPT = 13, OP_ASYNC_CANCEL = 14, OP_RECV = 27 };
+       REGISTER_SEND_MSG_RING = 31, PBUF_RING_INC = 2 };
+enum { OP_ACCEPT = 13, OP_ASYNC_CANCEL = 14, OP_RECV = 27, OP_MSG_RING = 40 };
 
 struct params {
     uint32_t sq_entries, cq_entries, flags, sq_thread_cpu, sq_thread_idle, features, wq_fd, resv[3];
@@ -167,6 +168,18 @@ static void try_restrictions(void)
     if (ring >= 0) close(ring);
 }
 
+/* A message to a ring from a thread that has none. There since 6.13, used since 6.16. */
+static void try_message(int ring)
+{
+    struct utsname name;
+    unsigned major = 0, minor = 0;
+    struct sqe message = {.opcode = OP_MSG_RING, .fd = ring};
+    int known = uname(&name) == 0 && sscanf(name.release, "%u.%u", &major, &minor) == 2 &&
+        (major > 6 || (major == 6 && minor >= 16));
+    int sent = known ? syscall(SYS_REGISTER, -1, REGISTER_SEND_MSG_RING, &message, 1) : -1;
+    say("send_msg_ring", sent == 0);
+}
+
 /* `buffers` is the errno of registering a buffer ring, 0 if there is one. */
 static void try_multishot(int ring, const struct params *p, int buffers)
 {
@@ -219,6 +232,7 @@ int main(int argc, char **argv)
     int incremental = buffer_ring(ring, buffers, 1, PBUF_RING_INC);
     say("pbuf_ring_inc", incremental == 0 || incremental == ENOMEM);
     try_multishot(ring, &p, plain);
+    try_message(ring);
     uint32_t workers[2] = {0, 0}; /* zeros ask and change nothing */
     int limits = syscall(SYS_REGISTER, ring, REGISTER_IOWQ_MAX_WORKERS, workers, 2);
     say("iowq_max_workers", limits == 0);

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use corering::cores::Core;
+use corering::runtime::{Kick, Spin, stats};
 use corering::task::yield_now;
 use corering::time::{sleep, timeout};
 use corering::{Cores, spawn};
@@ -319,6 +320,30 @@ fn threads_send_work_and_learn_when_there_is_no_room() {
 }
 
 #[test]
+fn cores_that_sleep_are_reached_by_either_kick() {
+    for kick in [Kick::Eventfd, Kick::MsgRing] {
+        let cores = Cores::count(2).unwrap();
+        let cores = cores.configure(move |runtime| runtime.spin(Spin::Never).kick(kick));
+        let run = cores.run(|core| async move {
+            let to = 1 - core.index();
+            for n in 0..300_u64 {
+                let sent = core.spawn_on(to, move || async move { n });
+                assert_eq!(timeout(LONG, sent).await.unwrap().unwrap(), n);
+                if n % 50 == 0 {
+                    // Both sleep by then.
+                    sleep(Duration::from_millis(2)).await;
+                }
+            }
+            let stats = stats().unwrap();
+            assert!(stats.wakes_sent > stats.wakes_saved, "nobody was kicked");
+            together(&core, 2).await;
+            Ok(())
+        });
+        run.unwrap();
+    }
+}
+
+#[test]
 fn what_cores_send_each_other_is_counted_and_a_core_that_is_awake_is_not_kicked() {
     const MESSAGES: u64 = 50;
     let run = Cores::count(2).unwrap().run(|core| async move {
@@ -326,7 +351,7 @@ fn what_cores_send_each_other_is_counted_and_a_core_that_is_awake_is_not_kicked(
             core.stopping().await;
             return Ok(());
         }
-        let stats = || corering::runtime::stats().expect("a runtime");
+        let stats = || stats().expect("a runtime");
         let (begun, begins) = mpsc::channel();
         let (hold, held) = mpsc::channel::<()>();
         let busy = core.spawn_on(1, move || async move {

@@ -13,12 +13,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use corering::net::{TcpListener, TcpStream};
-use corering::runtime::{Builder, Spin, stats};
+use corering::runtime::{Builder, Kick, Spin, stats};
 use corering::task::yield_now;
 use corering::time::{sleep, timeout};
 use corering::{Runtime, spawn};
 
 use common::{alone, descriptors, errno, is_mapped, localhost, pair, pair_with_std, run, until};
+
+/// Where there are no messages, the second is as the first.
+const KICKS: [Kick; 2] = [Kick::Eventfd, Kick::MsgRing];
 
 /// Sends its waker away, and waits until `done`.
 async fn until_done(wakers: &Sender<Waker>, done: &AtomicBool) {
@@ -34,8 +37,13 @@ async fn until_done(wakers: &Sender<Waker>, done: &AtomicBool) {
 
 #[test]
 fn a_waker_used_on_another_thread_wakes_a_core_that_sleeps() {
-    for spin in [Spin::Never, Spin::Always] {
-        let runtime = Builder::new().spin(spin).build().unwrap();
+    let [write, message] = KICKS;
+    for (spin, kick) in [
+        (Spin::Never, write),
+        (Spin::Never, message),
+        (Spin::Always, message),
+    ] {
+        let runtime = Builder::new().spin(spin).kick(kick).build().unwrap();
         let (wakers, taken) = channel::<Waker>();
         let done = Arc::new(AtomicBool::new(false));
         let other = thread::spawn({
@@ -95,41 +103,46 @@ fn a_waker_used_inside_another_runtime_wakes_its_own() {
 
 #[test]
 fn no_wake_of_many_threads_is_lost() {
+    for kick in KICKS {
+        let runtime = Builder::new().kick(kick).build().unwrap();
+        runtime.block_on(wakes_of_many_threads());
+    }
+}
+
+async fn wakes_of_many_threads() {
     const ROUNDS: u32 = 2_000;
-    run(async {
-        let tasks = (0..4).map(|_| {
-            let (wakers, taken) = channel::<(Waker, Arc<AtomicBool>)>();
-            let other = thread::spawn(move || {
-                for (waker, done) in taken {
-                    done.store(true, Ordering::Release);
-                    match done.as_ptr() as usize % 3 {
-                        0 => waker.wake(),
-                        1 => waker.clone().wake_by_ref(),
-                        _ => waker.wake_by_ref(),
-                    }
+    let tasks = (0..4).map(|_| {
+        let (wakers, taken) = channel::<(Waker, Arc<AtomicBool>)>();
+        let other = thread::spawn(move || {
+            for (waker, done) in taken {
+                done.store(true, Ordering::Release);
+                match done.as_ptr() as usize % 3 {
+                    0 => waker.wake(),
+                    1 => waker.clone().wake_by_ref(),
+                    _ => waker.wake_by_ref(),
                 }
-            });
-            spawn(async move {
-                for _ in 0..ROUNDS {
-                    let done = Arc::new(AtomicBool::new(false));
-                    poll_fn(|cx| match done.load(Ordering::Acquire) {
-                        true => Poll::Ready(()),
-                        false => {
-                            let sent = wakers.send((cx.waker().clone(), Arc::clone(&done)));
-                            sent.expect("the thread waits");
-                            Poll::Pending
-                        }
-                    })
-                    .await;
-                }
-                drop(wakers);
-                other
-            })
+            }
         });
-        for task in tasks.collect::<Vec<_>>() {
-            task.await.unwrap().join().unwrap();
-        }
+        spawn(async move {
+            for _ in 0..ROUNDS {
+                let done = Arc::new(AtomicBool::new(false));
+                poll_fn(|cx| match done.load(Ordering::Acquire) {
+                    true => Poll::Ready(()),
+                    false => {
+                        let sent = wakers.send((cx.waker().clone(), Arc::clone(&done)));
+                        sent.expect("the thread waits");
+                        Poll::Pending
+                    }
+                })
+                .await;
+            }
+            drop(wakers);
+            other
+        })
     });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap().join().unwrap();
+    }
 }
 
 #[test]
@@ -187,9 +200,9 @@ fn use_up(wakers: Vec<Waker>) {
 
 #[test]
 fn wakers_used_while_the_runtime_ends_are_harmless() {
-    for round in 0..50 {
+    for (round, kick) in (0..50).flat_map(|round| KICKS.map(|kick| (round, kick))) {
         let (wakers, taken) = channel::<Waker>();
-        let runtime = Builder::new().spin(Spin::Never).build().unwrap();
+        let runtime = Builder::new().spin(Spin::Never).kick(kick).build().unwrap();
         let other = thread::spawn(move || {
             let wakers: Vec<_> = taken.iter().take(4).collect();
             for _ in 0..200 {
@@ -216,6 +229,45 @@ fn wakers_used_while_the_runtime_ends_are_harmless() {
         drop(runtime);
         other.join().unwrap();
     }
+}
+
+/// What a kick goes through is open for as long as somebody may kick.
+#[test]
+fn a_waker_that_outlives_the_runtime_keeps_no_ring() {
+    alone(|| {
+        let fds = descriptors();
+        for kick in KICKS {
+            let (wakers, taken) = channel::<Waker>();
+            let runtime = Builder::new().kick(kick).build().unwrap();
+            assert_eq!(
+                rings(),
+                1 + usize::from(runtime.stats().kick == Kick::MsgRing)
+            );
+            runtime.block_on(async {
+                spawn(poll_fn(move |cx| {
+                    wakers.send(cx.waker().clone()).expect("it is kept");
+                    Poll::<()>::Pending
+                }));
+                yield_now().await;
+            });
+            let waker = taken.recv().unwrap();
+            drop(runtime);
+            assert_eq!(rings(), 0, "{kick:?}");
+            let other = waker.clone();
+            thread::spawn(move || other.wake()).join().unwrap();
+            waker.wake();
+            assert_eq!(descriptors(), fds, "{kick:?}");
+        }
+    });
+}
+
+/// Descriptors of rings that this process has.
+fn rings() -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    let files = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+    files
+        .filter(|file| file.ends_with("anon_inode:[io_uring]"))
+        .count()
 }
 
 /// Polls `future` as a foreign executor would. A future that asks to be polled again and again is

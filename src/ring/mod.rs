@@ -23,6 +23,7 @@ mod cqe;
 mod diagnose;
 mod facts;
 mod fd;
+pub(crate) mod kick;
 mod message;
 mod message_options;
 mod name;
@@ -55,6 +56,8 @@ pub(crate) use control::ControlData;
 pub(crate) use cqe::Cqe;
 pub use diagnose::{Cause, Unavailable};
 pub(crate) use fd::Fd;
+pub use kick::Kick;
+pub(crate) use kick::Kicker;
 pub(crate) use message::{MessageHeader, Outgoing, Parts, Rooms};
 pub(crate) use message_options::MessageOption;
 pub(crate) use name::Name;
@@ -368,6 +371,17 @@ impl Ring {
             Kernel::Uring(uring) => uring.raw_fd(),
             #[cfg(feature = "sim")]
             Kernel::Sim(sim) => sim.raw_fd(),
+        }
+    }
+
+    /// Another descriptor of the ring, to which a [`Kicker`] sends messages. `None` if that takes
+    /// more than this kernel can do, or no descriptor is left.
+    pub(crate) fn duplicate(&self) -> Option<Fd> {
+        match &self.kernel {
+            Kernel::Uring(uring) if uring.features().messages => kick::duplicate(uring.raw_fd()),
+            Kernel::Uring(_) => None,
+            #[cfg(feature = "sim")]
+            Kernel::Sim(_) => None,
         }
     }
 

@@ -7,6 +7,7 @@ use io_uring::types::IOU_PBUF_RING_INC;
 use io_uring::{IoUring, Probe};
 
 use super::facts::kernel_version;
+use super::kick::has_messages;
 use super::pages::Pages;
 
 /// The group of the trial registration; gone again before anybody could meet it.
@@ -19,6 +20,8 @@ pub(crate) struct Features {
     pub(crate) incremental: bool,
     /// A waiting ring does not count as waiting for a disk. Since 6.15.
     pub(crate) no_iowait: bool,
+    /// Who has no ring can send a message to one. Used since 6.16.
+    pub(crate) messages: bool,
     opcodes: [u64; 4],
 }
 
@@ -38,6 +41,7 @@ impl Features {
         Features {
             incremental,
             no_iowait: true,
+            messages: false,
             opcodes,
         }
     }
@@ -52,6 +56,7 @@ impl Features {
         Ok(Features {
             incremental: has_incremental_buffers(ring)?,
             no_iowait: ring.params().is_feature_no_iowait(),
+            messages: has_messages(),
             opcodes,
         })
     }

@@ -56,6 +56,7 @@ pub struct Builder {
     on_stall: Option<OnStall>,
     blocking: Limits,
     workers: ring::Workers,
+    kick: Option<ring::Kick>,
     door: ring::Door,
 }
 
@@ -78,6 +79,7 @@ impl Builder {
             on_stall: None,
             blocking: Limits::default(),
             workers: ring::Workers::DEFAULT,
+            kick: None,
             door: ring::Door::default(),
         }
     }
@@ -195,10 +197,36 @@ impl Builder {
         self
     }
 
+    /// How other threads end the core's sleep. By default what costs less on this machine, which
+    /// the first runtime of a process finds out in some 100 µs; in a simulation always
+    /// [`Kick::Eventfd`](super::Kick::Eventfd). [`Stats::kick`](super::Stats::kick) says which.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering::runtime::{Builder, Kick};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let runtime = Builder::new().kick(Kick::Eventfd).build()?;
+    /// assert_eq!(runtime.stats().kick, Kick::Eventfd);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// [`eventfd(2)`](https://man7.org/linux/man-pages/man2/eventfd.2.html),
+    /// [`io_uring_register_sync_msg(3)`](https://man7.org/linux/man-pages/man3/io_uring_register_sync_msg.3.html)
+    pub fn kick(mut self, kick: ring::Kick) -> Self {
+        self.kick = Some(kick);
+        self
+    }
+
     /// Has the runtime run on a host of a simulated world.
     #[cfg(feature = "sim")]
     pub(crate) fn place(mut self, place: ring::sim::Place) -> Self {
         self.spin = Some(Spin::Never);
+        self.kick = Some(ring::Kick::Eventfd);
         self.door = ring::Door::Simulated(place);
         self
     }
@@ -229,6 +257,7 @@ impl Builder {
             stall_limit: self.stall_limit,
             on_stall: self.on_stall.clone(),
             blocking: self.blocking.clone(),
+            kick: self.kick,
         };
         let core = Core::new(&self.door, &config, settings, counted)?;
         Ok(Runtime { core, ended: false })

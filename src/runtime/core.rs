@@ -15,9 +15,9 @@ use super::leftover::Leftover;
 use super::spin::{Spin, Spinner};
 use super::stall::{self, OnStall, Watched};
 use super::stats::{Messages, Stats};
-use crate::driver::{Driver, budget, provide_buffers};
+use crate::driver::{Driver, MESSAGE, budget, provide_buffers};
 use crate::op;
-use crate::ring::{self, Clock, Door, Fd, Ring, Unavailable, Wait};
+use crate::ring::{self, Clock, Door, Fd, Kick, Kicker, Ring, Unavailable, Wait};
 use crate::task::blocking::{self, Limits};
 use crate::task::{self, Tasks};
 use crate::time::Timers;
@@ -34,6 +34,8 @@ pub(super) struct Settings {
     pub(super) stall_limit: Duration,
     pub(super) on_stall: Option<OnStall>,
     pub(super) blocking: Limits,
+    /// `None`: what costs less.
+    pub(super) kick: Option<Kick>,
 }
 
 /// One core.
@@ -45,6 +47,7 @@ pub(super) struct Core {
     timers: Rc<Timers>,
     pool: RefCell<Option<blocking::Pool>>,
     eventfd: Arc<Fd>,
+    kicker: Arc<Kicker>,
     /// Whether the kernel waits for a kick.
     armed: Rc<Cell<bool>>,
     spinner: Spinner,
@@ -59,11 +62,11 @@ pub(super) struct Core {
 }
 
 /// Ends the core's sleep from another thread.
-struct Kick(Arc<Fd>);
+struct Kicks(Arc<Kicker>);
 
-impl task::Kick for Kick {
+impl task::Kick for Kicks {
     fn kick(&self) {
-        self.0.eventfd_write();
+        self.0.kick();
     }
 }
 
@@ -74,15 +77,20 @@ impl Core {
         settings: Settings,
         counted: Counted,
     ) -> io::Result<Rc<Core>> {
-        let (driver, clock) = build_driver(door, config)?;
+        let (driver, clock, kick) = build_driver(door, config, settings.kick)?;
         let eventfd = Arc::new(driver.with_ring(Ring::eventfd)?);
+        let messenger = match kick {
+            Kick::Eventfd => None,
+            Kick::MsgRing => driver.with_ring(|ring| Ok(ring.duplicate()))?,
+        };
+        let kicker = Arc::new(Kicker::new(Arc::clone(&eventfd), messenger, MESSAGE));
         let timers = Timers::new(clock);
         let is_simulated = driver.with_ring(|ring| Ok(ring.is_simulated()))?;
         let pool = blocking::Pool::new(Limits {
             inline: is_simulated,
             ..settings.blocking
         });
-        let tasks = Tasks::new(Box::new(Kick(Arc::clone(&eventfd))));
+        let tasks = Tasks::new(Box::new(Kicks(Arc::clone(&kicker))));
         // Virtual time stands still while a task runs, so nobody can be held up there.
         let is_watched = !is_simulated && !settings.stall_limit.is_zero();
         let watched = is_watched
@@ -94,6 +102,7 @@ impl Core {
             timers,
             pool: RefCell::new(Some(pool)),
             eventfd,
+            kicker,
             armed: Rc::new(Cell::new(false)),
             spinner: Spinner::new(settings.spin, settings.spin_limit),
             teardown_limit: settings.teardown_limit,
@@ -278,7 +287,8 @@ impl Core {
         }
     }
 
-    /// Has the kernel wait for a kick, if it does not yet.
+    /// Has the kernel wait for a kick, if it does not yet. Where kicks are messages that is so from
+    /// the first sleep on, for those that it does not take.
     fn arm_kick(&self) {
         if !self.armed.replace(true) {
             let eventfd = Arc::clone(&self.eventfd);
@@ -332,6 +342,7 @@ impl Core {
             timers: self.timers.len(),
             buffers_free,
             buffers,
+            kick: self.kicker.way(),
             messages_sent: self.messages.sent.get(),
             messages_received: self.messages.received.get(),
             wakes_sent,
@@ -348,6 +359,8 @@ impl Core {
         // First, so that what the tasks' destructors submit is refused and not forgotten.
         self.driver.close();
         self.tasks.teardown();
+        // Nobody has to be woken any more, and wakers that are still there must not keep the ring.
+        self.kicker.let_go();
         let pool = self.pool.take();
         let blocking_calls = pool.as_ref().map_or(0, blocking::Pool::running);
         drop(pool);
@@ -376,7 +389,11 @@ impl Core {
 
 /// A driver on a ring with buffers. These take locked memory too: where the ring has left too
 /// little, some may come back from runtimes that have just ended. If not, a smaller ring has to do.
-fn build_driver(door: &Door, config: &ring::Config) -> io::Result<(Rc<Driver>, Clock)> {
+fn build_driver(
+    door: &Door,
+    config: &ring::Config,
+    kick: Option<Kick>,
+) -> io::Result<(Rc<Driver>, Clock, Kick)> {
     let mut config = config.clone();
     let start = Instant::now();
     loop {
@@ -384,7 +401,8 @@ fn build_driver(door: &Door, config: &ring::Config) -> io::Result<(Rc<Driver>, C
         let error = match provide_buffers(&mut ring) {
             Ok(buffers) => {
                 let clock = ring.clock();
-                return Ok((Driver::new(ring, buffers), clock));
+                let kick = kick.unwrap_or_else(|| ring::kick::cheaper(&mut ring, MESSAGE));
+                return Ok((Driver::new(ring, buffers), clock, kick));
             }
             Err(error) => error,
         };

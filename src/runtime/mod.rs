@@ -68,7 +68,7 @@ pub(crate) use self::stats::Messages;
 pub use self::stats::Stats;
 #[cfg(feature = "sim")]
 pub(crate) use self::step::{Next, tell};
-pub use crate::ring::{Cause, Unavailable};
+pub use crate::ring::{Cause, Kick, Unavailable};
 
 /// One core's runtime: it runs futures on the thread that built it.
 ///

@@ -3,8 +3,10 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-/// What one runtime has counted since it was built, and what it has in hand. Plain numbers: take
-/// two of them and subtract.
+use crate::ring::Kick;
+
+/// What one runtime has counted since it was built, and what it has in hand. Plain numbers, but
+/// for `kick`: take two of them and subtract.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -39,6 +41,8 @@ pub struct Stats {
     pub buffers_free: usize,
     /// Receive buffers in all, those for datagrams included once there is a socket for them.
     pub buffers: usize,
+    /// How other threads end its sleep.
+    pub kick: Kick,
     /// Messages sent to other cores; see [`cores`](crate::cores).
     pub messages_sent: u64,
     /// Messages of other cores and threads that were taken.

@@ -26,7 +26,7 @@ use crate::task::tests::{Sleep, check};
 #[derive(Clone)]
 struct Holders {
     now: Arc<AtomicUsize>,
-    /// Counted by one load and one store each: exact only if one holder sees what the last has done.
+    /// Counted by a load and a store: exact only if each holder sees what the last one has done.
     ever: Arc<AtomicUsize>,
     max: usize,
 }

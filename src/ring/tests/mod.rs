@@ -6,6 +6,7 @@ mod alike;
 mod child;
 mod diagnose;
 mod fork;
+mod kick;
 mod lend;
 mod limits;
 mod queues;
