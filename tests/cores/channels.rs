@@ -89,22 +89,26 @@ fn a_receiver_that_goes_drops_what_is_on_its_way_and_wakes_the_sender() {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
-    let dropped = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&dropped);
+    let (counted, tried) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let run = Cores::count(2).unwrap().run(move |core| {
-        let counted = Arc::clone(&counted);
+        let (counted, tried) = (Arc::clone(&counted), Arc::clone(&tried));
         async move {
             if core.index() == 0 {
                 let (mut sender, receiver) = channel(4);
-                let count = Arc::clone(&counted);
+                let (count, tries) = (Arc::clone(&counted), Arc::clone(&tried));
                 let sending = core.spawn_on(1, move || async move {
                     let mut sent = 0;
-                    while sender.send(Count(Arc::clone(&count))).await.is_ok() {
+                    loop {
+                        tries.fetch_add(1, Ordering::Relaxed);
+                        if sender.send(Count(Arc::clone(&count))).await.is_err() {
+                            return sent;
+                        }
                         sent += 1;
                     }
-                    sent
                 });
-                sleep(Duration::from_millis(5)).await;
+                while tried.load(Ordering::Relaxed) < 5 {
+                    sleep(Duration::from_millis(1)).await;
+                }
                 drop(receiver);
                 let sent: usize = timeout(LONG, sending).await.expect("woken").unwrap();
                 assert_eq!((sent, counted.load(Ordering::Relaxed)), (4, 5));
