@@ -8,7 +8,9 @@
 //!
 //! Each core has a listener of its own, and the kernel spreads connections over them. A core that
 //! has its share of `--max-connections` accepts no more, so that others wait in the backlog. The
-//! end of a direction is carried over, and the other one goes on. SIGINT and SIGTERM end it: it
+//! end of a direction is carried over, and the other one goes on. Clients that say nothing, ends
+//! that move nothing or do not read, and what lasts too long are cut off by `--first-byte`,
+//! `--idle`, `--stalled` and `--lifetime`; see `connection.rs`. SIGINT and SIGTERM end it: it
 //! accepts no more and gives connections `--drain` seconds to end; a second signal ends it at once.
 
 mod connection;
@@ -25,11 +27,11 @@ use std::time::Duration;
 use clap::Parser;
 use corering::Cores;
 use corering::cores::{Core, Running};
-use corering::net::{ConnectionLimit, TcpListener, TcpSocket};
+use corering::net::{ConnectionLimit, Deadlines, TcpListener, TcpSocket};
 use corering::time::sleep;
 use futures_lite::future::or;
 
-use self::connection::pass;
+use self::connection::{Passing, pass};
 use self::metrics::Metrics;
 
 /// Connections that the kernel may have accepted for a core before it takes them.
@@ -58,6 +60,12 @@ struct Options {
     /// How long a client may take to say its first byte [default: for ever]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     first_byte: Option<Duration>,
+    /// How long nothing may move in either direction [default: for ever]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    idle: Option<Duration>,
+    /// How long a client or the server may take nothing of what is sent there [default: for ever]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    stalled: Option<Duration>,
     /// How long a connection may last [default: for ever]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     lifetime: Option<Duration>,
@@ -73,6 +81,29 @@ struct Options {
     /// Pass connections of its own on to an echo server of its own, and check every byte
     #[arg(long)]
     demo: bool,
+}
+
+impl Options {
+    /// What of these each connection is to know.
+    fn passing(&self) -> Passing {
+        let mut deadlines = Deadlines::new();
+        if let Some(limit) = self.idle {
+            deadlines = deadlines.idle(limit);
+        }
+        if let Some(limit) = self.stalled {
+            deadlines = deadlines.write(limit);
+        }
+        if let Some(limit) = self.lifetime {
+            deadlines = deadlines.lifetime(limit);
+        }
+        Passing {
+            to: self.to,
+            connect: self.connect,
+            first_byte: self.first_byte,
+            deadlines,
+            copy: self.copy,
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -133,7 +164,7 @@ async fn serve(core: Core, options: Options, metrics: Arc<Metrics>) -> io::Resul
     }
     let share = (options.max_connections / core.count()).max(1);
     let drain = options.drain;
-    accept(&core, &listener, share, Rc::new(options), &metrics).await;
+    accept(&core, &listener, share, options.passing(), &metrics).await;
     // From here on the kernel gives new connections to nobody.
     drop(listener);
     if let Err(error) = core.drain(drain).await {
@@ -156,10 +187,10 @@ async fn accept(
     core: &Core,
     listener: &TcpListener,
     share: usize,
-    options: Rc<Options>,
+    passing: Passing,
     metrics: &Arc<Metrics>,
 ) {
-    let limit = ConnectionLimit::new(share);
+    let (limit, passing) = (ConnectionLimit::new(share), Rc::new(passing));
     loop {
         let next = listener.accept_within(&limit).until(core.stopping());
         let (stream, permit) = match next.await {
@@ -171,12 +202,12 @@ async fn accept(
                 continue;
             }
         };
-        let (options, metrics) = (Rc::clone(&options), Arc::clone(metrics));
+        let (passing, metrics) = (Rc::clone(&passing), Arc::clone(metrics));
         corering::spawn(async move {
             metrics.begun();
-            let passed = pass(&stream, &options).await;
+            let passed = pass(stream, &passing).await;
             metrics.ended(&passed);
-            drop((stream, permit));
+            drop(permit);
         });
     }
 }

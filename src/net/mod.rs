@@ -84,7 +84,7 @@ pub use self::halves::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use self::limit::{Acquire, ConnectionLimit, ConnectionPermit};
 pub use self::lookup::{ToSocketAddrs, lookup_host};
 pub use self::stream::{
-    FillBuf, FillMore, Read, Recv, StreamSocket, Write, WriteAll, WriteVectored,
+    FillBuf, FillMore, Read, Recv, SpliceEnd, StreamSocket, Write, WriteAll, WriteVectored,
     WriteWithDescriptors, WriteZeroCopy, splice, splice_bidirectional,
 };
 pub use self::tcp::{Connect, Keepalive, TcpListener, TcpSocket, TcpStream};

@@ -4,6 +4,7 @@
 //! rest on: when something moved last, and the timers.
 
 mod generic;
+mod splice;
 mod stream;
 mod watch;
 
@@ -21,6 +22,9 @@ use super::stream::StreamSocket;
 /// None is set at first. [`guard`](Deadlines::guard) puts a stream under them; then each read and
 /// write fails with `ErrorKind::TimedOut` when its deadline has passed, and the error says
 /// [which](DeadlineElapsed).
+///
+/// A [`splice`](crate::net::splice) goes by the deadlines of its ends, of reads at the one and of
+/// writes at the other. A stream that is spliced both ways is idle when nothing moves either way.
 ///
 /// For reads only the time counts in which one waits: what the program does between two reads is
 /// not the peer's fault. A deadline ends the operation that waits for it, and nothing else: a

@@ -34,7 +34,7 @@ use crate::net::stream::{
 /// comes back. A `write_all` that times out after a part of it ends the write side, since whatever
 /// followed would be taken for the rest.
 pub struct Guarded<S> {
-    watch: Watch,
+    pub(super) watch: Watch,
     stream: S,
 }
 
@@ -287,12 +287,12 @@ impl<S: StreamSocket> Guarded<S> {
             .await?
     }
 
-    fn socket(&self) -> &Rc<Socket> {
+    pub(super) fn socket(&self) -> &Rc<Socket> {
         self.stream.socket()
     }
 
     /// The output of `future`, unless a deadline passes before. Its drop must lose nothing.
-    async fn in_time<F: Future>(&self, side: Side, future: F) -> io::Result<F::Output> {
+    pub(super) async fn in_time<F: Future>(&self, side: Side, future: F) -> io::Result<F::Output> {
         let mut future = pin!(future);
         let mut waiting = self.watch.waiting(side);
         let socket = self.socket();

@@ -22,6 +22,7 @@ mod recv;
 mod recv_side;
 mod send_side;
 mod splice;
+mod splice_end;
 mod write;
 mod write_descriptors;
 
@@ -39,6 +40,7 @@ pub use self::read::Read;
 pub use self::recv::Recv;
 use self::send_side::SendSide;
 pub use self::splice::{splice, splice_bidirectional};
+pub use self::splice_end::SpliceEnd;
 pub use self::write::{Write, WriteAll, WriteVectored, WriteZeroCopy};
 pub use self::write_descriptors::WriteWithDescriptors;
 use crate::driver::{Driver, Key};
@@ -125,6 +127,13 @@ impl Socket {
     /// Changes whenever the kernel has taken something that is to be sent.
     pub(crate) fn taken_by_kernel(&self) -> u32 {
         self.send.taken()
+    }
+
+    /// What is being sent is not to be waited for: the write side is over, with a part of it.
+    pub(crate) fn cut_send(&self) {
+        self.send.borrow_mut().tear();
+        // Ends the poll that waits for room. What cannot be shut down has ended already.
+        let _ = self.fd.shutdown(Shutdown::Write);
     }
 
     /// Another handle receives from now on: readers here are told `EBUSY`. False, and nothing

@@ -58,6 +58,10 @@ impl SendSide {
         self.errno.set(ended.errno);
     }
 
+    pub(super) fn tear(&mut self) {
+        self.torn = true;
+    }
+
     #[inline]
     fn has(&self, any: u8) -> bool {
         self.state.get() & any != 0

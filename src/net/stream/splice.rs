@@ -16,11 +16,11 @@ use std::task::{Context, Poll, ready};
 
 use super::inbox::{Arm, End};
 use super::write::{Turn, WriteAll};
-use super::{Socket, StreamSocket};
+use super::{Socket, SpliceEnd};
 use crate::driver::{Op, Pipe, Ticket, budget};
 use crate::io::both;
 use crate::io::waiters::Place;
-use crate::op::{Poured, Readable, SpliceOut};
+use crate::op::{Poured, Readable, Sender, SpliceOut};
 use crate::ring::sys;
 
 /// The most that is taken at once, bytes: what a pipe holds.
@@ -37,7 +37,9 @@ const AT_ONCE: usize = 64 * 1024;
 ///
 /// # Errors
 ///
-/// What a receive from `from` or a write to `to` reports. What was moved before is unknown.
+/// What a receive from `from` or a write to `to` reports; `TimedOut` where one of them is
+/// [guarded](crate::net::Guarded), and if that is a write that takes too long, the write side of
+/// `to` is over. What was moved before is unknown.
 ///
 /// # Cancellation
 ///
@@ -71,8 +73,8 @@ const AT_ONCE: usize = 64 * 1024;
 /// # Ok(()) })
 /// # }
 /// ```
-pub async fn splice<A: StreamSocket, B: StreamSocket>(from: &A, to: &B) -> io::Result<u64> {
-    Splicing::new(from.socket(), to.socket())?.run().await
+pub async fn splice<A: SpliceEnd, B: SpliceEnd>(from: &A, to: &B) -> io::Result<u64> {
+    Splicing::new(from, to)?.run().await
 }
 
 /// Moves bytes both ways between two streams until both have ended: the bytes from `a` to `b`, and
@@ -102,19 +104,22 @@ pub async fn splice<A: StreamSocket, B: StreamSocket>(from: &A, to: &B) -> io::R
 /// ```
 pub async fn splice_bidirectional<A, B>(a: &A, b: &B) -> io::Result<(u64, u64)>
 where
-    A: StreamSocket,
-    B: StreamSocket,
+    A: SpliceEnd,
+    B: SpliceEnd,
 {
     both(to_end(a, b), to_end(b, a)).await
 }
 
-async fn to_end<A: StreamSocket, B: StreamSocket>(from: &A, to: &B) -> io::Result<u64> {
+async fn to_end<A: SpliceEnd, B: SpliceEnd>(from: &A, to: &B) -> io::Result<u64> {
     let moved = splice(from, to).await?;
-    to.socket().shutdown(std::net::Shutdown::Write).await?;
+    let ending = to.end().shutdown(std::net::Shutdown::Write);
+    to.until_sent(ending).await??;
     Ok(moved)
 }
 
-struct Splicing<'a> {
+struct Splicing<'a, A, B> {
+    source: &'a A,
+    sink: &'a B,
     from: &'a Rc<Socket>,
     to: &'a Rc<Socket>,
     /// It cannot be spliced: the inbox takes what comes.
@@ -132,14 +137,17 @@ enum Step {
     End,
 }
 
-impl<'a> Splicing<'a> {
-    fn new(from: &'a Rc<Socket>, to: &'a Rc<Socket>) -> io::Result<Self> {
+impl<'a, A: SpliceEnd, B: SpliceEnd> Splicing<'a, A, B> {
+    fn new(source: &'a A, sink: &'a B) -> io::Result<Self> {
+        let (from, to) = (source.end(), sink.end());
         let copies = sys::is_sigpipe_deadly();
         if !copies {
             from.fd.set_nonblocking()?;
             to.fd.set_nonblocking()?;
         }
         Ok(Splicing {
+            source,
+            sink,
             from,
             to,
             copies,
@@ -149,7 +157,8 @@ impl<'a> Splicing<'a> {
 
     async fn run(mut self) -> io::Result<u64> {
         loop {
-            let step = match Arrival::new(self.from, self.copies).await? {
+            let arrival = Arrival::new(self.from, self.copies);
+            let step = match self.source.until_received(arrival).await?? {
                 Arrived::Inbox => self.write_inbox().await?,
                 Arrived::Socket => self.splice().await?,
                 Arrived::End => Step::End,
@@ -184,18 +193,20 @@ impl<'a> Splicing<'a> {
     async fn write_inbox(&mut self) -> io::Result<Step> {
         // A write whose future was dropped may still be going on. Bytes that were taken before its
         // end would have to wait for their turn, and be lost with this future.
-        self.to.flush().await?;
+        self.sink.until_sent(self.to.flush()).await??;
         let lease = self.from.recv.borrow_mut().pop();
         if let Some(lease) = lease {
             self.moved += lease.len() as u64;
-            WriteAll::new(self.to, lease).await.0?;
+            self.source.took(lease.len());
+            let write = WriteAll::new(self.to, lease);
+            self.in_time(async { write.await.0 }).await?;
         }
         Ok(Step::Wait)
     }
 
     /// Takes a piece from the one and gives it to the other.
     async fn splice(&mut self) -> io::Result<Step> {
-        let turn = self.turn().await?;
+        let turn = self.sink.until_sent(self.turn()).await??;
         // It was our turn to receive before we waited for this one.
         if !self.from.is_idle() {
             return Ok(Step::Wait);
@@ -217,9 +228,16 @@ impl<'a> Splicing<'a> {
             return Ok(Step::End);
         }
         self.moved += n as u64;
+        self.source.took(n);
         mem::forget(turn);
-        self.give(pipe, n).await?;
+        self.in_time(self.give(pipe, n)).await?;
         Ok(if n < AT_ONCE { Step::Wait } else { Step::More })
+    }
+
+    /// Sends what is committed, which nobody must wait for when that takes too long.
+    async fn in_time(&self, send: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+        let sent = self.sink.until_sent(send).await;
+        sent.inspect_err(|_| self.to.cut_send())?
     }
 
     /// Waits until it is our turn to write.
@@ -253,12 +271,16 @@ impl<'a> Splicing<'a> {
             left: n,
         };
         let mut poured = out.pour();
-        let mut ticket = None;
+        let (mut ticket, mut left) = (None, n);
         loop {
             match poured {
                 Poured::All(result) => return result,
                 Poured::HandedOver => return self.to.flush().await,
                 Poured::Rest(rest) => {
+                    if rest.left < left {
+                        left = rest.left;
+                        self.to.took_a_part();
+                    }
                     let mut rest = Some(rest);
                     poured = poll_fn(|cx| self.poll_out(&mut rest, &mut ticket, cx)).await;
                 }
