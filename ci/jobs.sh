@@ -152,7 +152,7 @@ job_asan() {
 ## sim: random programs on the simulated kernel, 5,000 seeds, and each errno of each operation
 job_sim() {
     cargo test --features sim --lib --test sim --test sim_cores --test sim_errnos \
-        --test sim_io --test sim_listening --test sim_workloads \
+        --test sim_io --test sim_kv --test sim_listening --test sim_workloads \
         --test differential --test adversary --test services
     cargo run --release --features sim --example simulate -- --seeds 5000
 }

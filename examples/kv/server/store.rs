@@ -54,7 +54,11 @@ pub(crate) struct Hashing(ahash::RandomState);
 impl Hashing {
     pub(crate) fn random() -> Hashing {
         let random = RandomState::new();
-        let [a, b, c, d] = [1, 2, 3, 4].map(|number: u64| random.hash_one(number));
+        Hashing::seeded([1, 2, 3, 4].map(|number: u64| random.hash_one(number)))
+    }
+
+    /// Alike in every process that says the same.
+    pub(crate) fn seeded([a, b, c, d]: [u64; 4]) -> Hashing {
         Hashing(ahash::RandomState::with_seeds(a, b, c, d))
     }
 
