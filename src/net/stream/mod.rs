@@ -131,7 +131,7 @@ impl Socket {
 
     /// What is being sent is not to be waited for: the write side is over, with a part of it.
     pub(crate) fn cut_send(&self) {
-        self.send.borrow_mut().tear();
+        self.send.tear();
         // Ends the poll that waits for room. What cannot be shut down has ended already.
         let _ = self.fd.shutdown(Shutdown::Write);
     }

@@ -58,8 +58,8 @@ impl SendSide {
         self.errno.set(ended.errno);
     }
 
-    pub(super) fn tear(&mut self) {
-        self.torn = true;
+    pub(super) fn tear(&self) {
+        self.set(TORN);
     }
 
     #[inline]
