@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::builder::Counted;
 use super::leftover::Leftover;
-use super::spin::{Spin, Spinner};
+use super::spin::{Found, Spin, Spinner};
 use super::stall::{self, OnStall, Watched};
 use super::stats::{Messages, Stats};
 use crate::driver::{Driver, MESSAGE, budget, provide_buffers};
@@ -243,7 +243,14 @@ impl Core {
             now = self.driver.now_ns();
         }
         self.spun_ns.set(self.spun_ns.get() + (now - start));
-        self.spinner.spun(now - start);
+        let what = if !found {
+            Found::Nothing
+        } else if self.tasks.has_foreign() {
+            Found::Wake
+        } else {
+            Found::Completion
+        };
+        self.spinner.spun(what, now - start);
         found
     }
 

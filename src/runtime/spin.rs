@@ -1,10 +1,11 @@
 //! Whether to spin before sleeping.
 //!
-//! To sleep and be woken costs a core about 5 µs, and the peer that wakes it about as much. So a
-//! core that expects work sooner than that looks for it in user space first. That pays where
-//! completions come one by one, as with one busy connection; where they come in bunches the sleep
-//! is shared by all of them. And it pays where they come soon: what comes after 10 µs has cost more
-//! than the sleep, and would often have come together with something else.
+//! To sleep and be woken costs a core some 5 µs of CPU and up to 20 µs of time, and the peer that
+//! wakes it about as much. So a core that expects work soon looks for it in user space first. That
+//! pays where completions come one by one, as with one busy connection; where they come in bunches
+//! the sleep is shared by all of them. And it pays where they come soon: what comes after 10 µs has
+//! cost more than the sleep, and would often have come together with something else. For a wake by
+//! another core it pays longer, since that core has to kick one that sleeps.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use std::time::Duration;
 pub enum Spin {
     /// Sleeps at once.
     Never,
-    /// Spins for at most the limit as long as that pays: if completions come one by one, and sooner
-    /// than a sleep would cost, some 8 µs on the average.
+    /// Spins for at most the limit as long as that pays: if completions come one by one, and most
+    /// of them within some 8 µs, or wakes by other cores while it spins.
     #[default]
     Adaptive,
     /// Spins for the limit each time.
@@ -27,20 +28,29 @@ pub enum Spin {
 pub(super) const LIMIT: Duration = Duration::from_micros(50);
 /// A turn that brought more completions shares its sleep among them.
 const FEW: u32 = 2;
-/// Spins that take longer than this on the average, nanoseconds, cost more than they save.
+/// A spin that took longer than this until a completion came, nanoseconds, has cost more than it
+/// has saved.
 const PAYS_NS: u64 = 8_000;
-/// The part of the average that each spin makes up.
-const WEIGHT: u64 = 16;
+/// Spins in a row that may not pay before it is given up.
+const CREDIT_MAX: u32 = 16;
 /// After this many sleeps without a spin it is tried once more.
 const RETRY: u32 = 64;
+
+/// What has ended a spin.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Found {
+    Nothing,
+    Completion,
+    /// Another core or thread has woken a task.
+    Wake,
+}
 
 /// The decision, and what it is based on.
 #[derive(Debug)]
 pub(super) struct Spinner {
     mode: Spin,
     limit_ns: u64,
-    /// What late spins have taken, averaged, nanoseconds.
-    spun_ns: Cell<u64>,
+    credit: Cell<u32>,
     sleeps: Cell<u32>,
     /// Completions of late turns, averaged, times 64.
     bunch: Cell<u32>,
@@ -51,7 +61,7 @@ impl Spinner {
         Spinner {
             mode,
             limit_ns: limit.as_nanos() as u64,
-            spun_ns: Cell::new(0),
+            credit: Cell::new(CREDIT_MAX),
             sleeps: Cell::new(0),
             bunch: Cell::new(0),
         }
@@ -72,7 +82,7 @@ impl Spinner {
         if self.bunch.get() > FEW * 64 + 32 {
             return false;
         }
-        if self.spun_ns.get() <= PAYS_NS {
+        if self.credit.get() > 0 {
             return true;
         }
         let sleeps = self.sleeps.get() + 1;
@@ -80,11 +90,17 @@ impl Spinner {
         sleeps == RETRY
     }
 
-    /// Learns from a spin that took so long, whether something came or not.
+    /// Learns from a spin that took so long.
     #[inline]
-    pub(super) fn spun(&self, ns: u64) {
-        let average = self.spun_ns.get();
-        self.spun_ns.set(average - average / WEIGHT + ns / WEIGHT);
+    pub(super) fn spun(&self, found: Found, ns: u64) {
+        let credit = self.credit.get();
+        self.credit.set(match found {
+            // Twice: a core that sends something and sleeps until the next time fails every other
+            // time, and its answers are worth it.
+            Found::Wake => (credit + 2).min(CREDIT_MAX),
+            Found::Completion if ns <= PAYS_NS => (credit + 1).min(CREDIT_MAX),
+            Found::Completion | Found::Nothing => credit.saturating_sub(1),
+        });
     }
 
     /// Learns from a turn that took `completions`.
@@ -104,12 +120,12 @@ mod tests {
         Spinner::new(Spin::Adaptive, LIMIT)
     }
 
-    /// How many of `sleeps` are spun for, if each spin takes so long.
-    fn spins(spinner: &Spinner, sleeps: u32, ns: u64) -> u32 {
-        let spun = (0..sleeps).filter(|_| {
+    /// How many of `waits` are spun for, if each spin ends like this.
+    fn spins(spinner: &Spinner, waits: u32, found: Found, ns: u64) -> u32 {
+        let spun = (0..waits).filter(|_| {
             let spins = spinner.limit_ns() > 0;
             if spins {
-                spinner.spun(ns);
+                spinner.spun(found, ns);
             }
             spins
         });
@@ -119,24 +135,28 @@ mod tests {
     #[test]
     fn spinning_stops_when_it_does_not_pay_and_is_tried_again_now_and_then() {
         let limit = LIMIT.as_nanos() as u64;
-        for too_long in [limit, 2 * PAYS_NS] {
+        let late = 2 * PAYS_NS;
+        for (found, ns) in [(Found::Nothing, limit), (Found::Completion, late)] {
             let spinner = adaptive();
-            let tried = spins(&spinner, 10_000, too_long);
-            let most = 10_000 / RETRY + 2 * WEIGHT as u32;
-            assert!((2..=most).contains(&tried), "{tried}");
-            // What comes at once is noticed: a core that was idle becomes quick again.
-            let tried = spins(&spinner, 10_000, 2_000);
-            assert!(tried > 5_000, "{tried}");
+            let tried = spins(&spinner, 10_000, found, ns);
+            let most = 10_000 / RETRY + 2 * CREDIT_MAX;
+            assert!((CREDIT_MAX..=most).contains(&tried), "{tried}");
+            // What comes soon is noticed: a core that was idle becomes quick again.
+            let tried = spins(&spinner, 10_000, Found::Completion, PAYS_NS / 2);
+            assert!(tried > 10_000 - 2 * RETRY, "{tried}");
         }
     }
 
     #[test]
-    fn what_comes_soon_is_spun_for_each_time() {
+    fn what_comes_soon_and_what_another_core_sends_is_spun_for() {
         let spinner = adaptive();
-        assert_eq!(spins(&spinner, 10_000, PAYS_NS / 2), 10_000);
-        // Nothing for once is no reason to stop.
-        spinner.spun(LIMIT.as_nanos() as u64);
-        assert_eq!(spins(&spinner, 10_000, PAYS_NS / 2), 10_000);
+        let soon = PAYS_NS / 2;
+        assert_eq!(spins(&spinner, 10_000, Found::Completion, soon), 10_000);
+        for _ in 0..1_000 {
+            let late = 3 * PAYS_NS;
+            assert_eq!(spins(&spinner, 1, Found::Wake, late), 1);
+            assert_eq!(spins(&spinner, 1, Found::Nothing, late), 1);
+        }
     }
 
     #[test]
