@@ -166,11 +166,12 @@ job_alarms() {
     programs=$(cargo test --no-run 2>&1 | tee /dev/stderr |
         sed -n 's/^ *Executable .*(\(.*\))$/\1/p' |
         grep -Ev '/(tidy|compile_fail|corering_macros)-')
-    # Left out: those that assert that an idle core is not woken, that count what it costs, or that
-    # one wait of a bare ring is not cut short, as signals do; one that asks rustc; and one that
-    # takes minutes.
+    # Left out: those that assert that an idle core is not woken, that count what it costs, that a
+    # thread is blocked whenever it is looked at, or that one wait of a bare ring is not cut short,
+    # as signals do; one that asks rustc; and one that takes minutes.
     local skips=(an_idle_runtime an_idle_process ring::tests::wait ring::tests::lend
-        ten_thousand_runtimes ten_times_the_limit a_message_ends_the_wait_of_another_ring
+        ten_thousand_runtimes ten_times_the_limit a_core_that_stalls
+        a_message_ends_the_wait_of_another_ring
         a_dropped_ring_lets_go_of_what_it_watched)
     for program in $programs; do
         echo "+ $program"

@@ -368,10 +368,10 @@ fn the_default_report_is_a_line_on_stderr() {
         lines[0].starts_with("corering: a task has held its core (thread "),
         "{errors}"
     );
-    assert!(
-        lines[0].contains("blocked in a system call: spawned at tests/stall"),
-        "{errors}"
-    );
+    // A signal may have ended its sleep for a moment, just when it was looked at.
+    let what = ["blocked in a system call", "computing"];
+    let told = what.map(|what| lines[0].contains(&format!("{what}: spawned at tests/stall")));
+    assert!(told.contains(&true), "{errors}");
     assert!(
         lines[1].starts_with("corering: a task held its core (thread "),
         "{errors}"
