@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{descriptors, errno, pattern, run};
+use common::{alone, descriptors, errno, pattern, run};
 use corering::io::Operation;
 use corering::net::pipe::{Receiver, Sender, pipe};
 use corering::spawn;
@@ -100,16 +100,18 @@ fn readers_are_served_in_order() {
 
 #[test]
 fn a_dropped_write_is_written_to_its_end() {
-    run(async {
-        let before = descriptors();
-        let (sender, receiver) = pipe().unwrap();
-        let sent = pattern(3, 300_000);
-        let early = timeout(Duration::from_millis(5), sender.write_all(sent.clone())).await;
-        assert!(early.is_err(), "it does not fit");
-        drop(sender);
-        assert!(rest(&receiver).await == sent);
-        drop(receiver);
-        common::until("both are closed", || descriptors() == before).await;
+    alone(|| {
+        run(async {
+            let before = descriptors();
+            let (sender, receiver) = pipe().unwrap();
+            let sent = pattern(3, 300_000);
+            let early = timeout(Duration::from_millis(5), sender.write_all(sent.clone())).await;
+            assert!(early.is_err(), "it does not fit");
+            drop(sender);
+            assert!(rest(&receiver).await == sent);
+            drop(receiver);
+            common::until("both are closed", || descriptors() == before).await;
+        });
     });
 }
 

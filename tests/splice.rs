@@ -147,31 +147,33 @@ fn what_was_taken_goes_before_what_is_written_later() {
 
 #[test]
 fn a_dropped_stream_still_gets_what_was_taken_for_it() {
-    run(async {
-        let before = descriptors();
-        let (client, to_server, mut server) = stuck().await;
-        drop(client);
-        let sent = || server.peek(&mut [0]).is_ok();
-        assert!(sent());
-        drop(to_server);
-        let mut all = Vec::new();
-        server.set_nonblocking(true).unwrap();
-        let mut ended = false;
-        until("it has ended", || {
-            ended |= match server.read_to_end(&mut all) {
-                Ok(_) => true,
-                Err(e) => {
-                    assert_eq!(e.kind(), ErrorKind::WouldBlock);
-                    false
-                }
-            };
-            ended
-        })
-        .await;
-        assert!(all.iter().all(|byte| *byte == 7));
-        drop(server);
-        // One pipe is kept.
-        until("all is closed", || descriptors() <= before + 2).await;
+    alone(|| {
+        run(async {
+            let before = descriptors();
+            let (client, to_server, mut server) = stuck().await;
+            drop(client);
+            let sent = || server.peek(&mut [0]).is_ok();
+            assert!(sent());
+            drop(to_server);
+            let mut all = Vec::new();
+            server.set_nonblocking(true).unwrap();
+            let mut ended = false;
+            until("it has ended", || {
+                ended |= match server.read_to_end(&mut all) {
+                    Ok(_) => true,
+                    Err(e) => {
+                        assert_eq!(e.kind(), ErrorKind::WouldBlock);
+                        false
+                    }
+                };
+                ended
+            })
+            .await;
+            assert!(all.iter().all(|byte| *byte == 7));
+            drop(server);
+            // One pipe is kept.
+            until("all is closed", || descriptors() <= before + 2).await;
+        });
     });
 }
 

@@ -204,10 +204,12 @@ pub(crate) fn errno<T>(result: io::Result<T>) -> i32 {
         .unwrap_or_else(|| panic!("no errno: {error}"))
 }
 
-/// Descriptors that this process has open.
+/// Descriptors that this process has open, without those of what it is told about itself: the
+/// thread that watches for stalls has one of these now and then.
 pub(crate) fn descriptors() -> usize {
     let entries = fs::read_dir("/proc/self/fd").expect("its descriptors");
-    entries.count() - 1 // the directory itself
+    let files = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    files.filter(|file| !file.starts_with("/proc")).count()
 }
 
 /// The number of mappings of this process.
