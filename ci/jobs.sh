@@ -167,12 +167,13 @@ job_alarms() {
         sed -n 's/^ *Executable .*(\(.*\))$/\1/p' |
         grep -Ev '/(tidy|compile_fail|corering_macros)-')
     # Left out: those that assert that an idle core is not woken, that count what it costs, that a
-    # thread is blocked whenever it is looked at, or that one wait of a bare ring is not cut short,
-    # as signals do; one that asks rustc; and one that takes minutes.
+    # thread is blocked whenever it is looked at, that one wait of a bare ring is not cut short, or
+    # that the kernel starts a thread, as signals do; one that asks rustc; and one that takes
+    # minutes.
     local skips=(an_idle_runtime an_idle_process ring::tests::wait ring::tests::lend
         ten_thousand_runtimes ten_times_the_limit a_core_that_stalls
         a_message_ends_the_wait_of_another_ring
-        a_dropped_ring_lets_go_of_what_it_watched)
+        a_dropped_ring_lets_go_of_what_it_watched hung_files_take_no_more_workers)
     for program in $programs; do
         echo "+ $program"
         LD_PRELOAD=$work/alarms.so timeout 120 "$program" --quiet "${skips[@]/#/--skip=}" ||

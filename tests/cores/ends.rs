@@ -58,10 +58,10 @@ fn errors_of_mains_come_with_the_number_of_their_core() {
 
 #[test]
 fn a_stop_waits_for_what_is_there_and_tells_what_was_left() {
-    let run = |limit| {
+    let run = |last, limit| {
         move |core: Core| async move {
-            for millis in [10, 30, 200] {
-                spawn(sleep(Duration::from_millis(millis)));
+            for time in [Duration::from_millis(10), Duration::from_millis(30), last] {
+                spawn(sleep(time));
             }
             core.stopping().await;
             core.drain(limit)
@@ -69,7 +69,10 @@ fn a_stop_waits_for_what_is_there_and_tells_what_was_left() {
                 .map_err(|error| (error.kind(), error.to_string()))
         }
     };
-    let running = Cores::count(2).unwrap().start(run(LONG)).unwrap();
+    let running = Cores::count(2)
+        .unwrap()
+        .start(run(Duration::from_millis(200), LONG))
+        .unwrap();
     running.handle().stop();
     for ended in running.join() {
         assert_eq!(ended.output.unwrap(), Ok(()));
@@ -77,11 +80,11 @@ fn a_stop_waits_for_what_is_there_and_tells_what_was_left() {
     }
     let running = Cores::count(2)
         .unwrap()
-        .start(run(Duration::from_millis(100)))
+        .start(run(LONG, Duration::from_secs(1)))
         .unwrap();
     running.handle().stop();
     for ended in running.join() {
-        let text = format!("core {}: 1 tasks had not ended within 100ms", ended.core);
+        let text = format!("core {}: 1 tasks had not ended within 1s", ended.core);
         assert_eq!(ended.output.unwrap(), Err((ErrorKind::TimedOut, text)));
         assert_eq!(ended.aborted_tasks, 1);
     }

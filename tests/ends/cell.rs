@@ -257,6 +257,12 @@ pub(crate) trait Scene: Sized + 'static {
     /// Completes the operation in the kernel. The loop does not turn.
     fn happen(&self) {}
 
+    /// Whether it was begun by what was to keep it waiting, as a socket that was full has room
+    /// again when time passes. Asked of one that hangs, and may complete it.
+    fn has_begun(&self) -> bool {
+        false
+    }
+
     /// Whether a worker has done it, where that shows.
     fn is_done(&self) -> bool {
         true
@@ -362,7 +368,8 @@ pub(crate) async fn prelude<S: Scene>(attempt: &mut Attempt) {
 }
 
 /// A worker that is done within the very enter that started it takes away the state that a cell
-/// asks for. That says nothing of the runtime: the cell is tried again.
+/// asks for, and so does a kernel that finds room. That says nothing of the runtime: the cell is
+/// tried again.
 const PREMISE: &str = "the state was not reached: ";
 const TRIES: usize = 50;
 

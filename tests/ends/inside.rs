@@ -121,7 +121,17 @@ async fn ended<S: Scene>(scene: &Rc<S>, way: Way, state: State) -> Option<Got> {
             return None;
         }
     }
-    Some(attempt.await)
+    Some(outcome(&**scene, state, attempt).await)
+}
+
+async fn outcome<S: Scene>(scene: &S, state: State, attempt: Attempt) -> Got {
+    match timeout(PATIENCE / 4, attempt).await {
+        Ok(got) => got,
+        Err(_) => {
+            premise(state.has_happened() || !scene.has_begun(), "it has begun");
+            panic!("it hangs");
+        }
+    }
 }
 
 /// The panic that is meant.

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corering::runtime::{Builder, stats};
 use corering::time::timeout;
@@ -19,7 +19,7 @@ use crate::inside::text_of;
 use crate::oracle::Process;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const LIMIT: Duration = Duration::from_secs(2);
+const LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) fn cells<S: Scene>() -> Vec<(Way, State, Verdict)> {
     let mut cells = Vec::new();
@@ -83,11 +83,19 @@ fn begun<S: Scene>(state: State) -> (Runtime, Rc<S>) {
 
 /// Ends the runtime, and looks at what is left.
 fn over<S: Scene>(runtime: Runtime, scene: &S, way: Way, state: State) {
-    if way == Way::Shutdown {
-        let left = runtime.shutdown(LIMIT);
+    let start = Instant::now();
+    let left = match way {
+        Way::Shutdown => Some(runtime.shutdown(LIMIT)),
+        _ => {
+            drop(runtime);
+            None
+        }
+    };
+    if start.elapsed() >= LIMIT && !state.has_happened() {
+        premise(!scene.has_begun(), "it has begun");
+    }
+    if let Some(left) = left {
         assert!(left.is_empty(), "{left}");
-    } else {
-        drop(runtime);
     }
     if !state.has_happened() {
         scene.happen();

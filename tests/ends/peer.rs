@@ -75,6 +75,11 @@ impl Peer {
         }
     }
 
+    /// How many bytes were taken.
+    pub(crate) fn received(&self) -> usize {
+        self.got.borrow().len()
+    }
+
     /// All that has come until the end.
     pub(crate) async fn all(&self) -> Vec<u8> {
         let start = Instant::now();

@@ -217,6 +217,12 @@ impl<M: Means> Scene for Write<M> {
         read_all(&self.peer);
     }
 
+    /// The kernel has memory that is lent until the peer has read it.
+    fn has_begun(&self) -> bool {
+        self.peer.drain();
+        self.peer.received() > self.before.len()
+    }
+
     async fn reaped(&self) {
         let done = async {
             while in_flight() > self.in_flight {

@@ -103,7 +103,12 @@ fn no_more_than_the_limit_of_threads_run_at_once() {
             pool.spawn(move || {
                 let now = running.fetch_add(1, Ordering::SeqCst) + 1;
                 most.fetch_max(now, Ordering::SeqCst);
-                thread::sleep(Duration::from_millis(2));
+                // The first three meet, however slow the machine is to start threads.
+                let end = Instant::now() + Duration::from_secs(20);
+                while most.load(Ordering::SeqCst) < 3 && Instant::now() < end {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                thread::sleep(Duration::from_millis(1));
                 running.fetch_sub(1, Ordering::SeqCst);
             })
         })
