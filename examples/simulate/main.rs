@@ -3,6 +3,8 @@
 //!
 //!     cargo run --release --features sim --example simulate -- --seeds 10000
 //!
+//! `--profile simulation` instead of `--release` takes two minutes to build and is a fifth faster.
+//!
 //! Each seed is a run of its own: it chooses the workload, the hosts and what they do, and what the
 //! kernel does to them. The same seed is the same run.
 

@@ -226,12 +226,14 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        let queued = {
+        let (queued, threads) = {
             let mut state = lock(&self.shared.state);
             state.closed = true;
-            mem::take(&mut state.queue)
+            (mem::take(&mut state.queue), state.threads)
         };
-        self.shared.arrived.notify_all();
+        if threads > 0 {
+            self.shared.arrived.notify_all();
+        }
         for job in queued {
             // One closure that panics in its `Drop` must not leave the others' handles waiting.
             contain(|| {
