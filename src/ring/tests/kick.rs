@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::super::sys::wait_for_events;
 use super::super::{Fd, Kick, Kicker, Ring, Wait, kick, opcode};
 use super::child::alone;
-use super::{filled, nop, reap, ring};
+use super::{filled, keep, nop, reap, ring};
 
 const NAME: u64 = 1 << 30;
 const LONG: Duration = Duration::from_secs(20);
@@ -122,15 +122,7 @@ fn a_ring_ends_while_somebody_can_still_kick_it() {
         let writer = Fd::from(OwnedFd::from(writer));
         let mut ring = ring();
         let (_eventfd, kicker) = kicker(&ring, Kick::MsgRing);
-        // SAFETY: POLL_ADD lends no memory.
-        let poll = unsafe {
-            filled(1, |sqe| {
-                sqe.op(opcode::POLL_ADD).fd(&writer);
-            })
-        };
-        ring.push(&poll).unwrap();
-        let _ = ring.enter(Wait::No).unwrap();
-        drop(writer);
+        keep(&mut ring, writer);
         kicker.let_go();
         drop(ring);
         // The ring was the last to have the pipe's other end.

@@ -16,7 +16,7 @@ mod wait;
 
 use std::collections::BTreeMap;
 
-use super::{Config, Cqe, RawSqe, Ring, Sqe, Wait, Workers};
+use super::{Config, Cqe, Fd, RawSqe, Ring, Sqe, Wait, Workers, opcode};
 
 const SMALL: Config = Config {
     entries: 8,
@@ -45,6 +45,18 @@ unsafe fn filled<'a>(user_data: u64, fill: impl FnOnce(&mut Sqe<'a>)) -> RawSqe 
     fill(&mut sqe);
     // SAFETY: the caller's promise is the same.
     unsafe { sqe.into_raw(user_data) }
+}
+
+/// Has the ring watch `fd`, which nobody else has after that.
+fn keep(ring: &mut Ring, fd: Fd) {
+    // SAFETY: POLL_ADD lends no memory.
+    let poll = unsafe {
+        filled(1, |sqe| {
+            sqe.op(opcode::POLL_ADD).fd(&fd);
+        })
+    };
+    ring.push(&poll).unwrap();
+    let _ = ring.enter(Wait::No).unwrap();
 }
 
 /// Enters and pops until there were `count` completions; how many each user data had.

@@ -3,9 +3,9 @@
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
-use super::super::{Config, Entered, Fd, Full, Ring, Wait, Workers, opcode};
+use super::super::{Config, Entered, Fd, Full, Ring, Wait, Workers};
 use super::child::alone;
-use super::{filled, nop, reap, ring};
+use super::{keep, nop, reap, ring};
 
 #[test]
 fn a_nop_comes_back_with_its_user_data() {
@@ -127,15 +127,7 @@ fn a_dropped_ring_lets_go_of_what_it_watched() {
         let (mut reader, writer) = io::pipe().unwrap();
         let writer = Fd::from(OwnedFd::from(writer));
         let mut ring = ring();
-        // SAFETY: POLL_ADD lends no memory.
-        let poll = unsafe {
-            filled(1, |sqe| {
-                sqe.op(opcode::POLL_ADD).fd(&writer);
-            })
-        };
-        ring.push(&poll).unwrap();
-        let _ = ring.enter(Wait::No).unwrap();
-        drop(writer);
+        keep(&mut ring, writer);
         drop(ring);
         assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
     });
