@@ -124,8 +124,12 @@ job_examples() {
 
 ## loom: every interleaving of foreign wakes, parking, the blocking pool, messages of cores, limits
 job_loom() {
+    # What is not run is not optimised, which would take longer than all stories.
+    local profile=profile.release.package
     CARGO_TARGET_DIR=$target_dir/loom RUSTFLAGS="--cfg loom" \
-        cargo test --release -p corering --lib -- task:: cores::stories net::limit
+        cargo test --release --config "$profile.\"*\".opt-level=0" \
+        --config "$profile.loom.opt-level=3" --config "$profile.generator.opt-level=3" \
+        -p corering --lib -- task:: cores::stories net::limit
 }
 
 ## asan: the lifecycle tests under AddressSanitizer
@@ -145,7 +149,8 @@ job_asan() {
     rustup run nightly cargo test --target $TARGET -p corering "${tests[@]}"
     rustup run nightly cargo test --target $TARGET -p corering --lib -- driver:: net:: task::
     # A simulated kernel touches what it was lent at the last moment: what was freed early shows.
-    rustup run nightly cargo run --release --target $TARGET -p corering --features sim \
+    # In debug, for which all is built already: that saves more than the seeds take longer.
+    rustup run nightly cargo run --target $TARGET -p corering --features sim \
         --example simulate -- --seeds 1000
 }
 
