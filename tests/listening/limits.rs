@@ -1,7 +1,10 @@
 //! Connections within a limit.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -148,6 +151,36 @@ fn permits_go_to_who_has_waited_longest_and_past_who_is_gone() {
         assert_eq!(limit.in_use(), 0);
         assert!(limit.try_acquire().is_some(), "nobody waits any more");
     });
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn who_polled_last_is_told_of_a_permit() {
+    let limit = ConnectionLimit::new(1);
+    let permit = limit.try_acquire().expect("nobody has it");
+    let mut waits = pin!(limit.acquire());
+    let tasks = [(); 2].map(|()| Arc::<Woken>::default());
+    for task in &tasks {
+        let waker = Waker::from(Arc::clone(task));
+        assert!(
+            waits
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+    }
+    drop(permit);
+    let woken = tasks.map(|task| task.0.load(Ordering::Relaxed));
+    assert_eq!(woken, [0, 1]);
 }
 
 #[test]
