@@ -94,6 +94,22 @@ fn the_result_of_the_closure_comes_through_the_handle() {
 }
 
 #[test]
+fn threads_without_a_job_leave_when_the_pool_does() {
+    let pool = Pool::new(Limits {
+        idle_max: 10 * PATIENCE,
+        ..Limits::default()
+    });
+    block_on(pool.spawn(|| ())).unwrap();
+    let shared = Arc::clone(&pool.shared);
+    drop(pool);
+    let end = Instant::now() + PATIENCE;
+    while lock(&shared.state).threads > 0 {
+        assert!(Instant::now() < end, "they still wait for a job");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
 fn no_more_than_the_limit_of_threads_run_at_once() {
     let pool = pool(3, 100);
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
