@@ -14,8 +14,9 @@
 # cannot do it (the message names what to install).
 #
 # There is no hardware acceleration, so that it works inside virtual machines and containers: code
-# runs some ten times slower. The guest has two CPUs, loopback, and all its files in memory. Kernels
-# are kept in ${XDG_CACHE_HOME:-~/.cache}/corering-kernels; remove that folder to get newer ones.
+# runs some ten times slower. The guest has two CPUs on a NUMA node each, loopback, and all its
+# files in memory. Kernels are kept in ${XDG_CACHE_HOME:-~/.cache}/corering-kernels; remove that
+# folder to get newer ones.
 # A Rust program becomes static with
 #     RUSTFLAGS="-C target-feature=+crt-static" cargo build --target x86_64-unknown-linux-gnu
 set -euo pipefail
@@ -156,6 +157,8 @@ INIT
 boot() {
     timeout --kill-after=5 "$seconds" qemu-system-x86_64 \
         -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -nodefaults -display none -no-reboot \
+        -object memory-backend-ram,id=memory0,size=512M -numa node,cpus=0,memdev=memory0 \
+        -object memory-backend-ram,id=memory1,size=512M -numa node,cpus=1,memdev=memory1 \
         -serial stdio -kernel "$cache/vmlinuz-$version" -initrd "$work/initramfs.gz" \
         -append "console=ttyS0 quiet panic=-1 mitigations=off" </dev/null 2>&1 |
         sed -u -e 's/\x1b[^a-zA-Z]*[a-zA-Z]//g' -e 's/\r//g'
