@@ -3,7 +3,7 @@
 //! To map it, to touch each page for the first time and to unmap it is a fifth of a short run. What
 //! a core gives back is used again by a later world only. In its own nobody has it, so that all
 //! that the simulated kernel does there comes too late, and [`assert_lent`] says so. One world in
-//! eight has fresh mappings, which are unmapped when they are given back: there the processor finds
+//! 32 has fresh mappings, which are unmapped when they are given back: there the processor finds
 //! everybody else who comes too late.
 
 use std::cell::{Cell, RefCell};
@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 
 use crate::ring::pages::Pages;
 
-const FRESH_ONE_IN: u64 = 8;
+const FRESH_ONE_IN: u64 = 32;
 /// Mappings that are kept, at most.
 const KEPT_MAX: usize = 256;
 
