@@ -25,6 +25,8 @@ readonly LIMIT=${PLANTED_LIMIT:-60}
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 copy=$target/planted/tree
 export CARGO_TARGET_DIR=$target/planted/build
+# The same is built over and over, but for a few lines.
+export CARGO_INCREMENTAL=1
 export RUST_BACKTRACE=0
 # Simulations do not look for a shorter schedule.
 export CORERING_PLANTED=1
