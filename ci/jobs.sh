@@ -197,7 +197,9 @@ booted() {
     tmpdir=$(ci/static-tests.sh --tmpdir)
     local programs=()
     mapfile -t programs <<<"$tests"
-    ci/boot.sh --seconds 400 --dir "$tmpdir" "$1" "${programs[@]}"
+    ci/boot.sh --seconds 400 --dir "$tmpdir" "$1" "${programs[@]}" | tee "$work/output"
+    # Or the test of it shows nothing.
+    grep -q '^2 cores on 2 nodes' "$work/output" || fail "the guest has not a node for each CPU"
 }
 
 ## kernel-6.1: the tests on the oldest kernel that counts

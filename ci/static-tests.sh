@@ -23,9 +23,10 @@ case ${1:-} in
         # tree or a speed that the guest does not have; so do the unit tests that are skipped: one
         # asks rustc, the others count on milliseconds.
         cargo test --no-run --package corering --target $target --lib \
-            --test resets --test tcp --test udp --test wakers 2>&1 |
+            --test numa --test resets --test tcp --test udp --test wakers 2>&1 |
             tee /dev/stderr | sed -n 's/^ *Executable .*(\(.*\))$/\1/p' |
             sed "/\/corering-/s/$/ --skip ring::tests::lend --skip time::tests --skip overflows/
+                /\/numa-/s/$/ --nocapture/
                 /\/wakers-/s/$/ --skip sleeps/"
         ;;
     *) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;

@@ -52,6 +52,20 @@ fn every_core_runs_main_on_a_cpu_of_its_own() {
 }
 
 #[test]
+fn who_starts_cores_may_run_where_it_could_before() {
+    let before = sched_getaffinity(None).unwrap();
+    let running = Cores::all().unwrap().start(|_| async {}).unwrap();
+    let after = sched_getaffinity(None).unwrap();
+    running.join();
+    assert!(
+        after == before,
+        "{} CPUs of {}",
+        after.count(),
+        before.count()
+    );
+}
+
+#[test]
 fn work_runs_on_the_core_that_it_was_sent_to_and_its_output_comes_back() {
     let run = Cores::count(3).unwrap().run(|core| async move {
         let here = core.index();

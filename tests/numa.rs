@@ -45,6 +45,7 @@ async fn look(core: &Core) -> io::Result<(usize, Vec<(&'static str, Nodes)>)> {
 
     let (large, small) = (vec![1; LEN], Box::new([1; 64]));
     let mut seen = vec![
+        ("the stack", nodes_of(&[core.index() as u8; 64])?),
         ("a vector", nodes_of(&large)?),
         ("a box", nodes_of(&*small)?),
     ];

@@ -262,7 +262,10 @@ impl Cores {
             let main = Arc::clone(&main);
             let body = move || seat.run(&ready, &started, &*main);
             let thread = thread::Builder::new().name(format!("corering-{index}"));
+            // What a thread touches first, its stack and its heap, comes from the node it begins on.
+            let visit = place.cpu.map(affinity::visit);
             threads.push(Thread(thread.spawn(body)?));
+            drop(visit);
             // One after the other, so that the first error is the first core's.
             let built = is_ready.recv().unwrap_or_else(|_| Err(vanished()));
             built

@@ -24,11 +24,39 @@ pub(crate) fn affinity() -> io::Result<Vec<usize>> {
 
 /// Has the calling thread run on `cpu` and no other.
 pub(crate) fn pin(cpu: usize) -> io::Result<()> {
+    restrict(&[cpu])
+}
+
+/// Has the calling thread run on `cpu` until this is dropped, so that a thread that is spawned
+/// meanwhile begins there, with its stack.
+pub(crate) fn visit(cpu: usize) -> io::Result<Visit> {
+    let home = affinity()?;
+    pin(cpu)?;
+    Ok(Visit { home })
+}
+
+/// The calling thread is not where it was.
+#[derive(Debug)]
+#[must_use = "the visit ends when this is dropped"]
+pub(crate) struct Visit {
+    home: Vec<usize>,
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        // It fails only if the machine has none of these CPUs any more.
+        let _ = restrict(&self.home);
+    }
+}
+
+fn restrict(cpus: &[usize]) -> io::Result<()> {
     let mut mask: Mask = [0; CPUS_MAX / WORD];
-    let Some(word) = mask.get_mut(cpu / WORD) else {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    };
-    *word = 1 << (cpu % WORD);
+    for cpu in cpus {
+        let Some(word) = mask.get_mut(cpu / WORD) else {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        };
+        *word |= 1 << (cpu % WORD);
+    }
     // SAFETY: the kernel reads at most `size_of_val` bytes of `mask`.
     let result =
         unsafe { libc::sched_setaffinity(0, size_of_val(&mask), (&raw const mask).cast()) };
