@@ -262,7 +262,7 @@ impl Cores {
             let main = Arc::clone(&main);
             let body = move || seat.run(&ready, &started, &*main);
             let thread = thread::Builder::new().name(format!("corering-{index}"));
-            // What a thread touches first, its stack and its heap, comes from the node it begins on.
+            // What a thread touches first, its stack and its heap, comes from where it begins.
             let visit = place.cpu.map(affinity::visit);
             threads.push(Thread(thread.spawn(body)?));
             drop(visit);

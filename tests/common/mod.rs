@@ -269,6 +269,16 @@ pub(crate) async fn load() -> f64 {
     (process_cpu() - before).as_secs_f64() / start.elapsed().as_secs_f64()
 }
 
+/// Sees a process sleep: it takes hardly more of a processor than a runtime with nothing to do took
+/// in it, which is what `idle` was (signals cost something, too).
+pub(crate) async fn sleeps(idle: f64) {
+    let load = load().await;
+    assert!(
+        load < idle + 0.05,
+        "{load:.3} of a processor to wait, {idle:.3} with nothing to do"
+    );
+}
+
 /// What `resource` allows, and what it may be made to allow.
 fn limit(resource: libc::__rlimit_resource_t) -> libc::rlimit {
     let mut limit = libc::rlimit {
