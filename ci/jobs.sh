@@ -188,7 +188,8 @@ job_alarms() {
     # that the kernel starts a thread, as signals do; one that asks rustc; and one that takes
     # minutes.
     local skips=(an_idle_runtime an_idle_process ring::tests::wait ring::tests::lend
-        ten_thousand_runtimes ten_times_the_limit a_core_that_stalls
+        ten_thousand_runtimes ten_times_the_limit a_core_that_stalls work_that_stalls
+        a_destructor_that_blocks each_way_to_spawn_says the_limit_is_the_builders
         a_message_ends_the_wait_of_another_ring
         a_dropped_ring_lets_go_of_what_it_watched hung_files_take_no_more_workers)
     for program in $programs; do
