@@ -28,9 +28,13 @@ const OWN_TASKS: usize = 2;
 /// ```
 /// # fn main() -> std::io::Result<()> {
 /// corering::Cores::count(2)?.run(|core| async move {
-///     let next = (core.index() + 1) % core.count();
-///     let sum = core.spawn_on(next, move || async move { 40 + 2 }).await;
-///     assert_eq!(sum.unwrap(), 42);
+///     if core.index() == 0 {
+///         let sum = core.spawn_on(1, || async { 40 + 2 });
+///         assert_eq!(sum.await.unwrap(), 42);
+///         core.stop();
+///     }
+///     // One that has ended runs nothing for the others.
+///     core.stopping().await;
 ///     Ok(())
 /// })
 /// # }
