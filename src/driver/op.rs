@@ -122,17 +122,14 @@ impl<T: Op, D: Deref<Target = Driver>> Ticket<T, D> {
     /// The op's output, once its final completion has come.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<T::Output> {
-        self.poll_with(cx, T::complete)
+        let (op, cqe) = ready!(self.poll_op(cx));
+        Poll::Ready(op.complete(cqe))
     }
 
-    /// As [`poll`](Ticket::poll), with another output. A function is handed the op, since to return
-    /// it costs a copy at each step.
-    #[inline]
-    pub(crate) fn poll_with<R>(
-        &mut self,
-        cx: &Context<'_>,
-        finish: impl FnOnce(T, Cqe) -> R,
-    ) -> Poll<R> {
+    /// The op itself with its final completion, for whoever makes something else of it. Inlined,
+    /// since an op that is returned from a function is copied at each step.
+    #[inline(always)]
+    pub(crate) fn poll_op(&mut self, cx: &Context<'_>) -> Poll<(T, Cqe)> {
         let (driver, key) = self.claim.as_ref().expect("polled after completion");
         let mut core = driver.core.borrow_mut();
         match core.slots.done(*key, cx.waker()) {
@@ -143,7 +140,7 @@ impl<T: Op, D: Deref<Target = Driver>> Ticket<T, D> {
                 let op = unsafe { done.take::<T>() };
                 drop(core);
                 self.claim = None;
-                Poll::Ready(finish(op, cqe))
+                Poll::Ready((op, cqe))
             }
             Err(Progress::Pending) => Poll::Pending,
             Err(Progress::OtherWaker) => {
@@ -240,7 +237,7 @@ impl Driver {
     }
 
     /// As [`submit`](Driver::submit), for a future that borrows what holds the driver.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn submit_borrowed<T: Op>(
         &self,
         make: impl FnOnce() -> T,
@@ -285,7 +282,7 @@ impl Driver {
     ///
     /// `fill` asks user code for the buffer's address, so the driver is not borrowed meanwhile. If
     /// it panics the slot is freed and the op dropped.
-    #[inline]
+    #[inline(always)]
     pub(super) fn start<T: 'static, M: FnOnce() -> T>(
         &self,
         make: M,

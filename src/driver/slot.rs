@@ -168,7 +168,7 @@ impl Done<'_> {
 impl Slots {
     /// Makes an op at the address that it keeps until its final completion. Its SQE is to be filled
     /// and pushed next. `make` only moves: the driver is borrowed, and it must not panic.
-    #[inline]
+    #[inline(always)]
     pub(super) fn insert<T: 'static>(
         &mut self,
         make: impl FnOnce() -> T,

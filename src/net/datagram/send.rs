@@ -119,19 +119,12 @@ impl<'a, T: Sends> InTurn<'a, T> {
             match &mut self.state {
                 State::Sent(ticket) => {
                     let patient = !self.socket.kernel_waits.get();
-                    let done = ready!(ticket.poll_with(cx, |op, cqe| {
-                        match patient && cqe.res == -libc::EAGAIN {
-                            true => Err(op),
-                            false => Ok(op.complete(cqe)),
-                        }
-                    }));
-                    match done {
-                        Ok(output) => {
-                            self.state = State::Over;
-                            return Poll::Ready(output);
-                        }
-                        Err(op) => self.pause(op),
+                    let (op, cqe) = ready!(ticket.poll_op(cx));
+                    if !patient || cqe.res != -libc::EAGAIN {
+                        self.state = State::Over;
+                        return Poll::Ready(op.complete(cqe));
                     }
+                    self.pause(op);
                 }
                 State::Pausing(_, pause) => {
                     ready!(Pin::new(pause).poll(cx));

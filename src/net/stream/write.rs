@@ -308,10 +308,10 @@ impl<'a, B, T: Finish<Buf = B>> InTurn<'a, B, T> {
     ) -> Poll<T::Done> {
         let buf = match &mut self.state {
             State::Sent(ticket) => {
-                let done = ready!(ticket.poll_with(cx, T::finish));
+                let (op, cqe) = ready!(ticket.poll_op(cx));
                 // The ticket has given up its claim: there is nothing left in it to drop.
                 mem::forget(mem::replace(&mut self.state, State::Waiting(None)));
-                return Poll::Ready(done);
+                return Poll::Ready(op.finish(cqe));
             }
             State::Waiting(buf) => buf,
         };
@@ -335,9 +335,9 @@ impl<'a, B, T: Finish<Buf = B>> InTurn<'a, B, T> {
         match &mut self.state {
             State::Sent(ticket) => {
                 ticket.cancel();
-                let cut = ready!(ticket.poll_with(cx, T::cut));
+                let (op, cqe) = ready!(ticket.poll_op(cx));
                 self.state = State::Waiting(None);
-                Poll::Ready(cut)
+                Poll::Ready(op.cut(cqe))
             }
             State::Waiting(buf) => {
                 self.socket.leave_line(&mut self.place);
@@ -346,7 +346,7 @@ impl<'a, B, T: Finish<Buf = B>> InTurn<'a, B, T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn keep(&mut self, submitted: Submitted<'a, T>) -> Poll<T::Done> {
         match submitted {
             Ok(ticket) => {
@@ -367,7 +367,7 @@ fn unsent<B>(buf: &mut Option<B>) -> B {
     buf.take().expect("polled after completion")
 }
 
-#[inline]
+#[inline(always)]
 fn submit<'a, T: Op>(
     socket: &'a Rc<Socket>,
     make: impl FnOnce() -> T,
@@ -389,7 +389,7 @@ impl Drop for Turn<'_> {
 }
 
 impl<B, T: Op> Drop for InTurn<'_, B, T> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         self.socket.leave_line(&mut self.place);
     }
