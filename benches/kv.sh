@@ -3,17 +3,19 @@
 #
 #     benches/kv.sh [ROUNDS]
 #
-# Both servers run on CPU 0, one core each, and redis-benchmark asks them in turn from CPU 1: GET
-# and SET, 50 connections, 1 and 16 requests at a time. What is counted is the CPU time of all of a
+# The servers run on CPU 0, one core each, and redis-benchmark asks them in turn from CPU 1: GET and
+# SET, 50 connections, 1 and 16 requests at a time. What is counted is the CPU time of all of a
 # server's threads (/proc/PID/task/*/schedstat), the kernel's part included, so what else runs on
-# the machine disturbs it less than rates; a quiet machine is better all the same. Prints the
-# medians, their ratio, and the median of the ratios of each round. Exit code 77 means that this
-# machine cannot run it; the last line says why.
+# the machine disturbs it less than rates; a quiet machine is better all the same. The third server
+# is the hand-written ring of `versus`, which sends each request back as it came and knows nothing
+# of keys: what is left for the kernel to do, whoever asks it by a ring. (redis-benchmark takes a
+# request for an answer, an array.) Prints the medians, their ratios, and the medians of the ratios
+# of each round. Exit code 77 means that this machine cannot run it; the last line says why.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly ROUNDS=${1:-5} CONNECTIONS=50
-readonly KV_PORT=${KV_PORT:-17702} REDIS_PORT=${REDIS_PORT:-17701}
+readonly KV_PORT=${KV_PORT:-17702} REDIS_PORT=${REDIS_PORT:-17701} RAW_PORT=${RAW_PORT:-17703}
 
 skip() { echo "skipped: $1"; exit 77; }
 
@@ -23,6 +25,8 @@ done
 [ "$(nproc)" -ge 2 ] || skip "one CPU: the benchmark would run beside the servers"
 
 cargo build --release --quiet --example kv
+cargo build --release --quiet -p versus
+release=${CARGO_TARGET_DIR:-target}/release
 work=$(mktemp -d)
 servers=()
 # shellcheck disable=SC2317 # called by the trap
@@ -36,8 +40,19 @@ trap clean EXIT
 taskset -c 0 redis-server --port "$REDIS_PORT" --bind 127.0.0.1 --save "" --appendonly no \
     --dir "$work" >"$work/redis.log" &
 servers+=($!)
-"${CARGO_TARGET_DIR:-target}/release/examples/kv" --addr "127.0.0.1:$KV_PORT" --cpu 0 \
-    >"$work/kv.log" &
+"$release/examples/kv" --addr "127.0.0.1:$KV_PORT" --cpu 0 >"$work/kv.log" &
+servers+=($!)
+# It is handed its socket, on which accepted ones get the options that the other two set.
+python3 -c '
+import os, socket, sys
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+listener.bind(("127.0.0.1", int(sys.argv[1])))
+listener.listen(511)
+os.dup2(listener.fileno(), 0)
+os.execv(sys.argv[2], sys.argv[2:])' "$RAW_PORT" "$release/versus" serve raw --no-spin \
+    >"$work/raw.log" &
 servers+=($!)
 for port in "$REDIS_PORT" "$KV_PORT"; do
     for _ in $(seq 50); do
@@ -74,23 +89,25 @@ printf 'machine: %s, %s CPUs, Linux %s, %s\n' \
     "$(redis-server --version | cut -d' ' -f1-3)"
 printf 'command: redis-benchmark -t TEST -P PIPELINE -c %s, %s rounds; ns of server CPU each\n\n' \
     $CONNECTIONS "$ROUNDS"
-printf '| test | pipeline | redis-server | kv | ratio | of each round |\n'
-printf '|---|--:|--:|--:|--:|--:|\n'
+printf '| test | pipeline | redis-server | kv | ratio | of each round | raw echo | ratio | of each round |\n'
+printf '|---|--:|--:|--:|--:|--:|--:|--:|--:|\n'
 for pipeline in 1 16; do
     requests=$((pipeline == 1 ? 100000 : 800000))
     for test in get set; do
         for _ in $(seq "$ROUNDS"); do
             redis=$(one "${servers[0]}" "$REDIS_PORT" $test $pipeline $requests)
             kv=$(one "${servers[1]}" "$KV_PORT" $test $pipeline $requests)
-            echo "$redis $kv"
+            raw=$(one "${servers[2]}" "$RAW_PORT" $test $pipeline $requests)
+            echo "$redis $kv $raw"
         done >"$work/rounds"
         python3 - $test $pipeline "$work/rounds" <<'PYTHON'
 import statistics, sys
 test, pipeline, path = sys.argv[1:]
 rounds = [tuple(map(int, line.split())) for line in open(path)]
-redis, kv = (statistics.median(column) for column in zip(*rounds))
-each = statistics.median(kv / redis for redis, kv in rounds)
-print(f"| {test} | {pipeline} | {redis:.0f} | {kv:.0f} | {kv / redis:.2f} | {each:.2f} |")
+redis, kv, raw = (statistics.median(column) for column in zip(*rounds))
+each = lambda column: statistics.median(round[column] / round[0] for round in rounds)
+print(f"| {test} | {pipeline} | {redis:.0f} | {kv:.0f} | {kv / redis:.2f} | {each(1):.2f} "
+      f"| {raw:.0f} | {raw / redis:.2f} | {each(2):.2f} |")
 PYTHON
     done
 done
