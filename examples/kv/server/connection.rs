@@ -14,10 +14,8 @@ use std::time::Duration;
 
 use corering::Lease;
 use corering::cores::Core;
-use corering::io::AsyncWrite;
 use corering::net::TcpStream;
 use corering::time::{Instant, timeout};
-use futures_lite::future::poll_once;
 
 use super::commands::{self, Home};
 use super::remote::Remote;
@@ -118,7 +116,7 @@ impl Connection {
             }
             self.keep(input, at)?;
         }
-        self.written().await
+        Ok(())
     }
 
     /// What was received, behind what there was already.
@@ -201,22 +199,9 @@ impl Connection {
         if tail.is_empty() {
             return Ok(());
         }
-        // A write that has begun goes on by itself: nobody has to be woken for its end but by the
-        // next one. Until then, this connection is done with what has come.
-        self.written().await?;
-        match poll_once(self.stream.write_all(tail)).await {
-            Some((written, tail)) => {
-                self.replies.reuse(tail);
-                written
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Waits until everything is with the kernel.
-    async fn written(&self) -> io::Result<()> {
-        let mut stream = &*self.stream;
-        stream.flush().await
+        let (written, tail) = self.stream.write_all(tail).await;
+        self.replies.reuse(tail);
+        written
     }
 
     /// Ends the connection so that the last reply is read. To close a connection with something
