@@ -85,6 +85,8 @@ struct Phase {
     cpu_us: f64,
     /// Its calls of the kernel in a time in which nobody asks anything.
     idle_enters: u64,
+    /// Its CPU time in that time.
+    idle_cpu: Duration,
 }
 
 const ROUNDS: u32 = 4;
@@ -100,6 +102,7 @@ impl Phase {
         self.answers * 2 >= other.answers
             && self.cpu_us <= 1.5 * other.cpu_us
             && self.idle_enters <= most_enters
+            && self.idle_cpu < ROUND / 2
     }
 }
 
@@ -113,13 +116,14 @@ async fn phase(admitted: &[TcpStream], now: impl Fn() -> Answer) -> Phase {
         answers += answered;
         cpu_us = cpu_us.min(cpu.as_secs_f64() * 1e6 / answered as f64);
     }
-    let (_, before) = now();
+    let before = now();
     sleep(ROUND).await;
-    let idle_enters = now().1 - before;
+    let after = now();
     Phase {
         answers,
         cpu_us,
-        idle_enters,
+        idle_enters: after.1 - before.1,
+        idle_cpu: after.0 - before.0,
     }
 }
 
@@ -209,6 +213,8 @@ fn ten_times_the_limit_costs_no_cpu_and_no_error() {
             });
             let waiting: Vec<_> = waiting.collect();
             println!("cells: at the limit {at_limit:?}");
+            // Who waits for a permit, or for a connection, sleeps.
+            assert!(at_limit.idle_cpu < ROUND / 2, "{at_limit:?}");
             let mut as_cheap = false;
             for _ in 0..ATTEMPTS {
                 let beyond = phase(&admitted, now).await;
