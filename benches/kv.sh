@@ -89,7 +89,8 @@ printf 'machine: %s, %s CPUs, Linux %s, %s\n' \
     "$(redis-server --version | cut -d' ' -f1-3)"
 printf 'command: redis-benchmark -t TEST -P PIPELINE -c %s, %s rounds; ns of server CPU each\n\n' \
     $CONNECTIONS "$ROUNDS"
-printf '| test | pipeline | redis-server | kv | ratio | of each round | raw echo | ratio | of each round |\n'
+printf '| test | pipeline | redis-server | kv | ratio | of each round '
+printf '| raw echo | ratio | of each round |\n'
 printf '|---|--:|--:|--:|--:|--:|--:|--:|--:|\n'
 for pipeline in 1 16; do
     requests=$((pipeline == 1 ? 100000 : 800000))

@@ -31,7 +31,7 @@ pub(super) struct Header {
     /// until it clears `QUEUED`.
     link: UnsafeCell<*const Header>,
     own: UnsafeCell<Own>,
-    /// From `Arc::into_raw`: a count of the core's, given back when the task is freed.
+    /// From an `Arc`. A merged task has a count of it; the others are covered by their `Tasks`.
     pub(super) core: *const Core,
     /// Where it was spawned.
     pub(super) location: &'static Location<'static>,
@@ -147,7 +147,7 @@ impl Header {
     }
 
     /// Whether this thread has entered the task's core. The comparison cannot be fooled by a
-    /// reused address: the task keeps its core.
+    /// reused address: the core is there as long as the task is.
     #[inline(always)]
     pub(super) fn is_local(&self) -> bool {
         self.life.touch();
@@ -172,7 +172,7 @@ impl Own {
 /// marked as scheduled, and with the flags of its class.
 #[inline]
 pub(super) fn allocate<F: Future>(
-    core: Arc<Core>,
+    core: *const Core,
     future: F,
     class: usize,
     location: &'static Location<'static>,
@@ -183,7 +183,8 @@ pub(super) fn allocate<F: Future>(
     allocate_with(core, stage, 0, State::new(2, SCHEDULED | class), location)
 }
 
-/// Allocates a task that never runs, with one reference, the handle's, which is already merged.
+/// Allocates a task that never runs, with one reference, the handle's, which is already merged. It
+/// takes over a count of the core.
 #[cold]
 pub(super) fn allocate_refused<F: Future>(
     core: Arc<Core>,
@@ -194,18 +195,18 @@ pub(super) fn allocate_refused<F: Future>(
         output: ManuallyDrop::new(Err(why)),
     };
     let state = State::new(0, COMPLETE | FINISHED | OUTPUT);
-    allocate_with(core, stage, MERGED | ONE, state, location)
+    allocate_with(Arc::into_raw(core), stage, MERGED | ONE, state, location)
 }
 
 #[inline(always)]
 fn allocate_with<F: Future>(
-    core: Arc<Core>,
+    core: *const Core,
     stage: Stage<F>,
     word: usize,
     state: State,
     location: &'static Location<'static>,
 ) -> *const Header {
-    let (own, core) = (Own::new(state), Arc::into_raw(core));
+    let own = Own::new(state);
     let task = Box::new(Task {
         header: Header::new(word, own, core, location, &Task::<F>::VTABLE),
         stage: UnsafeCell::new(stage),
@@ -219,11 +220,25 @@ pub(super) fn size_of_task<F: Future>(_: &F) -> usize {
     size_of::<Task<F>>()
 }
 
-/// Gives a task's memory back, and its count of the core.
+/// Gives a merged task's memory back, and its count of the core.
 ///
 /// # Safety
-/// Nobody has a claim on the task, and what the owner did to it comes before.
+/// It is merged, nobody has a claim on it, and what the owner did to it comes before.
 pub(super) unsafe fn free(task: *const Header) {
+    // SAFETY: nobody else has a claim, so it is there until it is freed below.
+    let core = unsafe { (*task).core };
+    // SAFETY: the caller's promise.
+    unsafe { free_unmerged(task) };
+    // SAFETY: the count that a merged task has, given back once.
+    drop(unsafe { Arc::from_raw(core) });
+}
+
+/// Gives the memory of a task back that is not merged, and so has no count of the core.
+///
+/// # Safety
+/// Nobody has a claim on the task but the owner, whose thread this is.
+#[inline]
+pub(super) unsafe fn free_unmerged(task: *const Header) {
     // SAFETY: nobody else has a claim, so it is there until we free it below.
     let header = unsafe { &*task };
     if cfg!(loom) {
@@ -234,11 +249,9 @@ pub(super) unsafe fn free(task: *const Header) {
         }
     }
     header.life.end();
-    let (core, vtable) = (header.core, header.vtable);
+    let vtable = header.vtable;
     // SAFETY: nobody has a claim, and nobody can get one any more.
     bury(move || unsafe { (vtable.dealloc)(task) });
-    // SAFETY: the task's own count, given back once.
-    drop(unsafe { Arc::from_raw(core) });
 }
 
 impl<F: Future> Task<F> {

@@ -22,15 +22,17 @@
 //! 1. The owner's count is 0 if and only if `MERGED`, for good. Only the owner merges. Until then
 //!    only the owner frees.
 //! 2. The task is freed by the exchange that makes the word exactly `MERGED`: no reference, not
-//!    queued. One exception: the owner that folds a negative count to 0 frees directly,
-//!    since nobody else is left.
+//!    queued. Two exceptions, where nobody else is left and the owner frees directly: it folds a
+//!    negative count to 0; it drops the last reference that it counts and finds the word 0.
 //! 3. The runtime holds one reference, counted by the owner, until the task is complete *and* not
 //!    in the run queue. The run queue owns none; the foreign queue's claim is `QUEUED`.
 //! 4. A task is in its core's list until it is merged or freed, not until it is complete: teardown
 //!    must find the references that the owner counts, and hand them to who holds them.
 //! 5. Future, output and join waker are gone before the count can reach zero. The handle, which is
 //!    `!Send`, is a reference and takes the output with it. So another thread frees memory only.
-//! 6. "Am I the owner?" is: has this thread entered the task's core? Between two `block_on`, in
+//! 6. A merged task has a count of its core. The others need none: the `Tasks`, which has one, goes
+//!    only when all of them are merged or freed.
+//! 7. "Am I the owner?" is: has this thread entered the task's core? Between two `block_on`, in
 //!    destructors of thread-locals and after teardown the answer is no, and the way of other
 //!    threads is right there too. The owner's half may then still be used by what is `!Send`.
 //!

@@ -6,7 +6,7 @@
 use std::{
     mem::ManuallyDrop,
     ptr,
-    sync::atomic::Ordering::{AcqRel, Relaxed},
+    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed},
     task::{RawWaker, RawWakerVTable, Waker},
 };
 
@@ -180,6 +180,12 @@ unsafe fn drop_local_last(task: *const Header) {
     unsafe {
         if (*task).own(|own| own.state.take_count()) == 0 {
             drop_foreign(task, 0);
+        } else if (*task).word.load(Acquire) == 0 {
+            // Nobody else has a reference, so nobody can get one. The zero is no old one: whoever
+            // counted one in the word had one that the owner counts, which has come here since, and
+            // so has what was counted. Acquire: what others did to the task comes before.
+            queue::unlist(task);
+            cell::free_unmerged(task);
         } else {
             merge(task, 0);
         }
@@ -193,8 +199,12 @@ unsafe fn drop_local_last(task: *const Header) {
 pub(super) unsafe fn merge(task: *const Header, local: usize) {
     // SAFETY: only the owner frees a task that is not merged.
     let header = unsafe { &*task };
-    // SAFETY: owner thread; a task is in the list until it is merged.
-    unsafe { queue::unlist(task) };
+    // SAFETY: owner thread; a task is in the list until it is merged. The `Tasks` is there, and
+    // from here on the task keeps the core itself.
+    unsafe {
+        queue::unlist(task);
+        Arc::increment_strong_count(header.core);
+    }
     let add = local * ONE + MERGED;
     // Release: the owner's uses come before another thread's free. Acquire: we may free.
     if header.word.fetch_add(add, AcqRel).wrapping_add(add) == MERGED {
@@ -238,7 +248,7 @@ pub(super) unsafe fn arrive(task: *const Header) {
         // SAFETY: the sum is zero, so nobody is left who could touch the task.
         unsafe {
             queue::unlist(task);
-            cell::free(task);
+            cell::free_unmerged(task);
         }
     } else {
         // Relaxed: the merge, which is later, releases.
@@ -300,7 +310,8 @@ unsafe fn wake_foreign(task: *const Header) {
 /// # Safety
 /// The caller set `QUEUED`. It may have given up its reference with the same exchange.
 unsafe fn send(task: *const Header) {
-    // SAFETY: `QUEUED` is ours, so the task is there, and with it its count of the core.
+    // SAFETY: `QUEUED` is ours, so the task is there, and with it its core: it has a count of it,
+    // or is not merged, and then the `Tasks` is there.
     let core = unsafe {
         let core = (*task).core;
         Arc::increment_strong_count(core);

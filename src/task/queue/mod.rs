@@ -7,7 +7,7 @@ mod foreign;
 mod ready;
 mod spawn;
 
-use std::{marker::PhantomData, ptr};
+use std::{marker::PhantomData, mem::ManuallyDrop, ptr};
 
 pub(super) use self::spawn::{spawn_on, spawn_on_current};
 use self::{
@@ -218,7 +218,13 @@ impl Drop for Core {
 
 impl Drop for Tasks {
     fn drop(&mut self) {
+        // Kept for good if that fails: tasks that are not merged have no count of the core.
+        let core = ManuallyDrop::new(Arc::clone(&self.core));
         self.teardown();
+        // SAFETY: owner thread.
+        if unsafe { core.owned(|owned| owned.lists_none()) } {
+            drop(ManuallyDrop::into_inner(core));
+        }
     }
 }
 

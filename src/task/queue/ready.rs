@@ -209,6 +209,11 @@ impl Owned {
         task
     }
 
+    /// Whether all tasks are merged, or freed.
+    pub(super) fn lists_none(&self) -> bool {
+        self.listed.is_null() && self.ended.is_null()
+    }
+
     /// The first task that teardown has come by, or null.
     pub(super) fn first_ended(&self) -> *const Header {
         self.ended

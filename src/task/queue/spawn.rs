@@ -41,21 +41,18 @@ pub(in crate::task) unsafe fn spawn_on<F: Future>(
     class: usize,
     location: &'static Location<'static>,
 ) -> JoinHandle<F::Output> {
-    // SAFETY: from an `Arc` that is there.
-    let core = unsafe {
-        Arc::increment_strong_count(core);
-        Arc::from_raw(core)
-    };
-    let at = Arc::as_ptr(&core);
-    // SAFETY: owner thread. The task keeps the core from here on; it is new, so in no list.
+    // SAFETY: owner thread, so the `Tasks` is there, which the core comes from. The task is new, so
+    // in no list.
     unsafe {
-        if (*at).owned(|owned| owned.closing) {
+        if (*core).owned(|owned| owned.closing) {
             drop(future);
             let why = JoinError::cancelled();
+            Arc::increment_strong_count(core);
+            let core = Arc::from_raw(core);
             return JoinHandle::new(cell::allocate_refused::<F>(core, why, location));
         }
         let task = cell::allocate(core, future, class, location);
-        (*at).owned(|owned| {
+        (*core).owned(|owned| {
             owned.alive += 1;
             owned.list(task);
             if class == 0 {
@@ -63,7 +60,7 @@ pub(in crate::task) unsafe fn spawn_on<F: Future>(
             }
         });
         if class != 0 {
-            (*at).push_classed(task);
+            (*core).push_classed(task);
         }
         JoinHandle::new(task)
     }
