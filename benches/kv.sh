@@ -54,9 +54,10 @@ os.dup2(listener.fileno(), 0)
 os.execv(sys.argv[2], sys.argv[2:])' "$RAW_PORT" "$release/versus" serve raw --no-spin \
     >"$work/raw.log" &
 servers+=($!)
-for port in "$REDIS_PORT" "$KV_PORT"; do
+for port in "$REDIS_PORT" "$KV_PORT" "$RAW_PORT"; do
     for _ in $(seq 50); do
-        [ "$(redis-cli -p "$port" ping 2>/dev/null)" = PONG ] && continue 2
+        # An echo is an answer, too.
+        [[ "$(redis-cli -p "$port" ping 2>/dev/null)" =~ ^(PONG|ping)$ ]] && continue 2
         sleep 0.1
     done
     cat "$work"/*.log

@@ -228,17 +228,17 @@ pub(super) unsafe fn free(task: *const Header) {
     // SAFETY: nobody else has a claim, so it is there until it is freed below.
     let core = unsafe { (*task).core };
     // SAFETY: the caller's promise.
-    unsafe { free_unmerged(task) };
+    unsafe { free_memory(task) };
     // SAFETY: the count that a merged task has, given back once.
     drop(unsafe { Arc::from_raw(core) });
 }
 
-/// Gives the memory of a task back that is not merged, and so has no count of the core.
+/// Gives a task's memory back. That is all for one that is not merged: it has no count of the core.
 ///
 /// # Safety
-/// Nobody has a claim on the task but the owner, whose thread this is.
+/// Nobody has a claim on the task, or nobody but the owner, whose thread this is.
 #[inline]
-pub(super) unsafe fn free_unmerged(task: *const Header) {
+pub(super) unsafe fn free_memory(task: *const Header) {
     // SAFETY: nobody else has a claim, so it is there until we free it below.
     let header = unsafe { &*task };
     if cfg!(loom) {

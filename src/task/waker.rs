@@ -185,7 +185,7 @@ unsafe fn drop_local_last(task: *const Header) {
             // counted one in the word had one that the owner counts, which has come here since, and
             // so has what was counted. Acquire: what others did to the task comes before.
             queue::unlist(task);
-            cell::free_unmerged(task);
+            cell::free_memory(task);
         } else {
             merge(task, 0);
         }
@@ -248,7 +248,7 @@ pub(super) unsafe fn arrive(task: *const Header) {
         // SAFETY: the sum is zero, so nobody is left who could touch the task.
         unsafe {
             queue::unlist(task);
-            cell::free_unmerged(task);
+            cell::free_memory(task);
         }
     } else {
         // Relaxed: the merge, which is later, releases.
