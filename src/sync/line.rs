@@ -1,15 +1,16 @@
 //! Who waits for one primitive, in order of arrival.
 //!
-//! A waiter is *queued* until it is *called*, in order or all at once, and stays in the slab until
-//! its future takes it out with [`Line::leave`], so that nobody can be called and not know it. Its
+//! A waiter is *queued* until it is *called*, in order or all at once, and keeps its entry until
+//! its future gives it back with [`Line::leave`], so that nobody can be called and not know it. Its
 //! value says what it was called for; it is the primitive's own, and plain data.
 //!
-//! Both kinds are in lists through the slab: joining, being called and leaving take constant time,
-//! and allocate only when more wait than ever did before. Those who were called are in theirs until
-//! their wakers are taken out to be woken.
+//! Both kinds are in lists through the entries, and so are those that are vacant: joining, being
+//! called and leaving take constant time, and allocate only when more wait than ever did before.
+//! Those who were called are in theirs until their wakers are taken out to be woken. The `slab`
+//! crate would do, but to fill a vacant entry in place is a third of its instructions.
 //!
-//! No waker is cloned, woken or dropped while the slab is borrowed: those may run anything, such as
-//! the drop of another waiter of the same line. Hence two steps: first all is set right, by
+//! No waker is cloned, woken or dropped while the entries are borrowed: those may run anything,
+//! such as the drop of another waiter of the same line. Hence two steps: first all is set right, by
 //! `call_…`, then [`Line::wake_called`] wakes.
 //!
 //! `io/waiters.rs` is another kind of line: there nobody is handed anything, the first may look
@@ -18,8 +19,6 @@
 use std::cell::{Cell, RefCell};
 use std::mem;
 use std::task::{Context, Waker};
-
-use slab::Slab;
 
 /// A place in one line, which has to be given back with [`Line::leave`].
 #[derive(Debug)]
@@ -43,7 +42,9 @@ pub(super) struct Left<T> {
 
 #[derive(Debug)]
 struct Waiters<T> {
-    entries: Slab<Waiter<T>>,
+    entries: Vec<Waiter<T>>,
+    /// The first entry that is vacant, or `NIL`.
+    vacant: u32,
     queue: List,
     called: List,
 }
@@ -53,7 +54,7 @@ struct Waiter<T> {
     value: T,
     /// There while the waiter is in a list.
     waker: Option<Waker>,
-    /// Neighbours in the list; meaningless in none.
+    /// Neighbours in the list; in `after` of a vacant entry the next one.
     before: u32,
     after: u32,
     at: At,
@@ -64,7 +65,7 @@ enum At {
     Queue,
     /// Called, and yet to be woken.
     Called,
-    /// Woken.
+    /// Woken, or nobody's.
     NoList,
 }
 
@@ -80,12 +81,13 @@ const EMPTY: List = List {
     last: NIL,
 };
 
-impl<T> Line<T> {
+impl<T: Copy> Line<T> {
     pub(super) const fn new() -> Line<T> {
         Line {
             queued: Cell::new(0),
             waiters: RefCell::new(Waiters {
-                entries: Slab::new(),
+                entries: Vec::new(),
+                vacant: NIL,
                 queue: EMPTY,
                 called: EMPTY,
             }),
@@ -108,29 +110,23 @@ impl<T> Line<T> {
     ///
     /// The waker is cloned by the caller, who then has to look once more at what it waits for: a
     /// foreign waker's clone may have brought it about.
+    #[inline]
     pub(super) fn push(&self, value: T, waker: Waker) -> Place {
+        // Not beside the end of the borrow: the two would be one access that has to wait for both.
+        self.queued.set(self.queued.get() + 1);
         let mut borrowed = self.waiters.borrow_mut();
         let waiters = &mut *borrowed;
-        let vacant = waiters.entries.vacant_entry();
-        let key = vacant.key();
-        assert!(key < NIL as usize, "more than 2^32 - 1 waiters");
-        let index = key as u32;
-        let before = mem::replace(&mut waiters.queue.last, index);
-        // Filled in place: a copy of an entry made of small stores would wait for each of them.
-        let waiter = vacant.insert(Waiter {
-            value,
-            waker: None,
-            before: NIL,
-            after: NIL,
-            at: At::Queue,
-        });
-        waiter.waker = Some(waker);
-        waiter.before = before;
-        match before {
-            NIL => waiters.queue.first = index,
-            before => waiters.entries[before as usize].after = index,
-        }
-        self.queued.set(self.queued.get() + 1);
+        let index = match waiters.vacant {
+            NIL => waiters.grow(value),
+            vacant => vacant,
+        };
+        let waiter = &mut waiters.entries[index as usize];
+        waiters.vacant = waiter.after;
+        waiter.value = value;
+        // A vacant entry has none: there is nothing to drop.
+        mem::forget(mem::replace(&mut waiter.waker, Some(waker)));
+        waiter.at = At::Queue;
+        waiters.queue.push(&mut waiters.entries, index);
         Place(index)
     }
 
@@ -141,8 +137,7 @@ impl<T> Line<T> {
         let mut waiters = self.waiters.borrow_mut();
         if waiters.entries[index as usize].at == At::NoList {
             *place = None;
-            // Woken, so without a waker that would be dropped here.
-            return Some(waiters.entries.remove(index as usize).value);
+            return Some(waiters.vacate(index));
         }
         drop(waiters);
         let called = place
@@ -200,12 +195,14 @@ impl<T> Line<T> {
     /// Calls the first in line, to be woken by [`wake_called`](Self::wake_called). False if nobody
     /// is queued.
     pub(super) fn call_first(&self) -> bool {
-        let mut waiters = self.waiters.borrow_mut();
-        let Some(first) = waiters.pop() else {
+        let mut borrowed = self.waiters.borrow_mut();
+        let waiters = &mut *borrowed;
+        let first = waiters.queue.first;
+        let Some(waiter) = waiters.queue.pop(&mut waiters.entries) else {
             return false;
         };
-        waiters.entries[first as usize].at = At::Called;
-        waiters.link(first);
+        waiter.at = At::Called;
+        waiters.called.push(&mut waiters.entries, first);
         self.queued.set(self.queued.get() - 1);
         true
     }
@@ -214,12 +211,12 @@ impl<T> Line<T> {
     /// borrowed. `None` if nobody is queued.
     ///
     /// For one alone this is less work than [`call_first`](Self::call_first).
+    #[inline]
     pub(super) fn call_one(&self, f: impl FnOnce(&mut T)) -> Option<Waker> {
-        let mut waiters = self.waiters.borrow_mut();
-        let first = waiters.pop()?;
+        let mut borrowed = self.waiters.borrow_mut();
+        let waiters = &mut *borrowed;
+        let waiter = waiters.queue.pop(&mut waiters.entries)?;
         self.queued.set(self.queued.get() - 1);
-        let waiter = &mut waiters.entries[first as usize];
-        waiter.at = At::NoList;
         f(&mut waiter.value);
         waiter.waker.take()
     }
@@ -243,83 +240,96 @@ impl<T> Line<T> {
 
     /// Takes a waiter out, whether it was called or not.
     pub(super) fn leave(&self, place: Place) -> Left<T> {
-        let mut waiters = self.waiters.borrow_mut();
-        let at = waiters.entries[place.0 as usize].at;
-        if at != At::NoList {
-            waiters.unlink(place.0);
+        let mut borrowed = self.waiters.borrow_mut();
+        let waiters = &mut *borrowed;
+        let Place(index) = place;
+        let waiter = &mut waiters.entries[index as usize];
+        let (at, waker) = (waiter.at, waiter.waker.take());
+        match at {
+            At::Queue => {
+                self.queued.set(self.queued.get() - 1);
+                waiters.queue.unlink(&mut waiters.entries, index);
+            }
+            At::Called => waiters.called.unlink(&mut waiters.entries, index),
+            At::NoList => {}
         }
-        if at == At::Queue {
-            self.queued.set(self.queued.get() - 1);
-        }
-        let waiter = waiters.entries.remove(place.0 as usize);
-        drop(waiters);
-        drop(waiter.waker);
+        let value = waiters.vacate(index);
+        drop(borrowed);
+        drop(waker);
         Left {
-            value: waiter.value,
+            value,
             called: at != At::Queue,
         }
     }
 }
 
-impl<T> Waiters<T> {
-    /// Takes the first out of the queue; it is in no list then.
-    fn pop(&mut self) -> Option<u32> {
-        let first = self.queue.first;
-        if first == NIL {
-            return None;
-        }
-        let after = self.entries[first as usize].after;
-        self.queue.first = after;
-        match after {
-            NIL => self.queue.last = NIL,
-            after => self.entries[after as usize].before = NIL,
-        }
-        Some(first)
+impl<T: Copy> Waiters<T> {
+    /// One more entry, which is vacant as yet.
+    #[cold]
+    fn grow(&mut self, value: T) -> u32 {
+        let index = self.entries.len();
+        assert!(index < NIL as usize, "more than 2^32 - 1 waiters");
+        self.entries.push(Waiter {
+            value,
+            waker: None,
+            before: NIL,
+            after: NIL,
+            at: At::NoList,
+        });
+        index as u32
     }
 
-    /// Puts a waiter at the end of the list that it says it is in.
-    fn link(&mut self, index: u32) {
-        let at = self.entries[index as usize].at;
-        let last = mem::replace(&mut self.list(at).last, index);
-        if last == NIL {
-            self.list(at).first = index;
-        } else {
-            self.entries[last as usize].after = index;
-        }
+    /// Takes back the entry of one who is in no list and has no waker any more.
+    #[inline]
+    fn vacate(&mut self, index: u32) -> T {
         let waiter = &mut self.entries[index as usize];
-        waiter.before = last;
-        waiter.after = NIL;
-    }
-
-    fn unlink(&mut self, index: u32) {
-        let waiter = &self.entries[index as usize];
-        let (at, before, after) = (waiter.at, waiter.before, waiter.after);
-        match before {
-            NIL => self.list(at).first = after,
-            before => self.entries[before as usize].after = after,
-        }
-        match after {
-            NIL => self.list(at).last = before,
-            after => self.entries[after as usize].before = before,
-        }
-    }
-
-    fn list(&mut self, at: At) -> &mut List {
-        match at {
-            At::Queue => &mut self.queue,
-            At::Called | At::NoList => &mut self.called,
-        }
+        waiter.after = mem::replace(&mut self.vacant, index);
+        waiter.value
     }
 
     fn next_called(&mut self) -> Option<Waker> {
-        let first = self.called.first;
-        if first == NIL {
-            return None;
+        self.called.pop(&mut self.entries)?.waker.take()
+    }
+}
+
+// Neither is there a neighbour before the first nor one after the last: what their entries say of
+// it is left over, and not looked at.
+impl List {
+    /// Puts a waiter that is in no list at the end.
+    #[inline]
+    fn push<T>(&mut self, entries: &mut [Waiter<T>], index: u32) {
+        let last = mem::replace(&mut self.last, index);
+        match entries.get_mut(last as usize) {
+            Some(before) => before.after = index,
+            None => self.first = index,
         }
-        self.unlink(first);
-        let waiter = &mut self.entries[first as usize];
+        entries[index as usize].before = last;
+    }
+
+    /// Takes out the first, which is in no list then.
+    #[inline]
+    fn pop<'a, T>(&mut self, entries: &'a mut [Waiter<T>]) -> Option<&'a mut Waiter<T>> {
+        let waiter = entries.get_mut(self.first as usize)?;
         waiter.at = At::NoList;
-        waiter.waker.take()
+        if self.first == self.last {
+            *self = EMPTY;
+        } else {
+            self.first = waiter.after;
+        }
+        Some(waiter)
+    }
+
+    fn unlink<T>(&mut self, entries: &mut [Waiter<T>], index: u32) {
+        let Waiter { before, after, .. } = entries[index as usize];
+        match (index == self.first, index == self.last) {
+            (true, true) => *self = EMPTY,
+            (true, false) => self.first = after,
+            (false, true) => self.last = before,
+            (false, false) => {
+                entries[before as usize].after = after;
+                entries[after as usize].before = before;
+            }
+        }
     }
 }
 
