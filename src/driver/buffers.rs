@@ -1,5 +1,7 @@
 //! The core's provided buffers, and who waits for one.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::rc::{Rc, Weak};
 
@@ -17,6 +19,51 @@ const DATAGRAMS_AT_ONCE: u32 = 8;
 pub(crate) trait Resume {
     /// There may be buffers again.
     fn resume(self: Rc<Self>);
+}
+
+/// Who waits for buffers, oldest first. Whether anybody does is asked after each batch of tasks,
+/// and answered without a borrow.
+pub(super) struct Starved<T> {
+    line: RefCell<VecDeque<T>>,
+    len: Cell<usize>,
+}
+
+impl<T> Starved<T> {
+    pub(super) const fn new() -> Starved<T> {
+        Starved {
+            line: RefCell::new(VecDeque::new()),
+            len: Cell::new(0),
+        }
+    }
+
+    fn push(&self, waiting: T) {
+        let mut line = self.line.borrow_mut();
+        line.push_back(waiting);
+        self.len.set(line.len());
+    }
+
+    fn pop(&self) -> Option<T> {
+        let mut line = self.line.borrow_mut();
+        let first = line.pop_front();
+        self.len.set(line.len());
+        first
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.len.get()
+    }
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Empties it.
+    pub(super) fn take(&self) -> VecDeque<T> {
+        self.len.set(0);
+        self.line.take()
+    }
 }
 
 impl Driver {
@@ -66,19 +113,19 @@ impl Driver {
 
     /// Puts a resource that found no provided buffer at the end of the queue for one.
     pub(crate) fn starve(&self, resource: Rc<dyn Resume>) {
-        self.starved.borrow_mut().push_back(resource);
+        self.starved.push(resource);
     }
 
     /// Puts a socket that found no buffer for datagrams at the end of the line for them. It is
     /// resumed, even by a core that ends, if it is still there.
     pub(crate) fn starve_of_datagrams(&self, socket: Weak<dyn Resume>) {
-        self.starved_of_datagrams.borrow_mut().push_back(socket);
+        self.starved_of_datagrams.push(socket);
     }
 
     /// Whether sockets stand in line for buffers for datagrams: nobody is to overtake them.
     #[inline]
     pub(crate) fn are_datagrams_awaited(&self) -> bool {
-        !self.starved_of_datagrams.borrow().is_empty()
+        !self.starved_of_datagrams.is_empty()
     }
 
     /// Whether what was received should be copied, so that its buffer goes back to the kernel.
@@ -92,7 +139,7 @@ impl Driver {
     /// which may end asleep if the core is `idle`.
     #[inline]
     pub(crate) fn tend_buffers(&self, idle: bool) {
-        if !self.starved.borrow().is_empty() {
+        if !self.starved.is_empty() {
             self.resume_starved();
         }
         if self.are_datagrams_awaited() {
@@ -103,14 +150,14 @@ impl Driver {
     /// Whether [`tend_buffers`](Driver::tend_buffers) may have something to do.
     #[inline]
     pub(super) fn is_anybody_starved(&self) -> bool {
-        !self.starved.borrow().is_empty() || self.are_datagrams_awaited()
+        !self.starved.is_empty() || self.are_datagrams_awaited()
     }
 
     #[cold]
     fn resume_starved(&self) {
         let room = self.buffers.available() as usize + self.spare_bytes.get() / 4096;
         for _ in 0..room {
-            let Some(resource) = self.starved.borrow_mut().pop_front() else {
+            let Some(resource) = self.starved.pop() else {
                 return;
             };
             resource.resume();
@@ -124,9 +171,9 @@ impl Driver {
     fn resume_datagrams(&self, idle: bool) {
         let available = self.datagram_buffers.get().map_or(0, |b| b.available());
         let few = (available / DATAGRAMS_AT_ONCE).max(1) as usize;
-        let waiting = self.starved_of_datagrams.borrow().len();
+        let waiting = self.starved_of_datagrams.len();
         for _ in 0..if idle { waiting } else { waiting.min(few) } {
-            let first = self.starved_of_datagrams.borrow_mut().pop_front();
+            let first = self.starved_of_datagrams.pop();
             if let Some(socket) = first.as_ref().and_then(Weak::upgrade) {
                 socket.resume();
             }

@@ -20,6 +20,7 @@ mod buffers;
 mod counts;
 mod erased;
 mod key;
+mod look;
 mod multi;
 mod op;
 mod pipes;
@@ -40,7 +41,7 @@ use std::task::Waker;
 use corering_buffers::BufRing;
 
 pub(crate) use self::buffers::Resume;
-use self::buffers::SPARE_BYTES;
+use self::buffers::{SPARE_BYTES, Starved};
 pub(crate) use self::counts::Counts;
 pub(crate) use self::key::Key;
 pub(crate) use self::multi::{BUFFER_GROUP, DATAGRAM_GROUP, MultiOp, provide_buffers};
@@ -67,10 +68,10 @@ pub(crate) struct Driver {
     datagram_buffers: OnceCell<Rc<BufRing>>,
     clock: Clock,
     /// Streams that found no buffer, oldest first; see [`Driver::starve`].
-    starved: RefCell<VecDeque<Rc<dyn Resume>>>,
+    starved: Starved<Rc<dyn Resume>>,
     /// Sockets that found no buffer for datagrams, oldest first. Each is there at most once, and
     /// not kept by it: who closes one waits for nobody here.
-    starved_of_datagrams: RefCell<VecDeque<Weak<dyn Resume>>>,
+    starved_of_datagrams: Starved<Weak<dyn Resume>>,
     /// Bytes that ops without a provided buffer may still put aside; see [`Driver::borrow_bytes`].
     spare_bytes: Cell<usize>,
     /// Pipes that are not in use.
@@ -125,8 +126,8 @@ impl Driver {
             }),
             buffers,
             datagram_buffers: OnceCell::new(),
-            starved: RefCell::default(),
-            starved_of_datagrams: RefCell::default(),
+            starved: Starved::new(),
+            starved_of_datagrams: Starved::new(),
             spare_bytes: Cell::new(SPARE_BYTES),
             pipes: RefCell::default(),
         })
@@ -222,42 +223,6 @@ impl Driver {
     /// Whether the runtime has begun to end: no op is taken any more.
     pub(crate) fn is_closing(&self) -> bool {
         self.core.borrow().closing
-    }
-
-    /// Whether an enter would submit something, or bring something that is not there yet.
-    #[inline]
-    pub(crate) fn needs_enter(&self) -> bool {
-        let core = self.core.borrow();
-        core.has_staged() || core.ring.as_ref().is_some_and(Ring::needs_enter)
-    }
-
-    /// Whether there is something to reap, or would be after an enter. Cheap, for spinning.
-    #[inline]
-    pub(crate) fn has_completions(&self) -> bool {
-        self.core.borrow().ring.as_ref().is_some_and(Ring::has_work)
-    }
-
-    /// Whether a turn would find nothing to do here: nobody waits for buffers, no op lingers, and
-    /// nothing is to be submitted or reaped, now or after an enter.
-    #[inline]
-    pub(crate) fn is_at_rest(&self) -> bool {
-        let core = self.core.borrow();
-        let is_quiet = !core.has_staged() && !core.ring.as_ref().is_some_and(Ring::has_work);
-        is_quiet && core.lingering.is_empty() && !self.is_anybody_starved()
-    }
-
-    /// Whether nothing is to be submitted or reaped, now or after an enter.
-    #[cfg(feature = "sim")]
-    pub(crate) fn is_quiet(&self) -> bool {
-        let core = self.core.borrow();
-        let is_quiet = core.ring.as_ref().is_none_or(Ring::is_quiet);
-        is_quiet && core.cancels.is_empty() && core.backlog.is_empty()
-    }
-
-    /// Whether something waits to be submitted.
-    #[inline]
-    pub(crate) fn has_staged(&self) -> bool {
-        self.core.borrow().has_staged()
     }
 
     /// Submits what is staged, or its first [slice](slices), and waits as told if that was all.

@@ -126,7 +126,9 @@ impl Core {
         let _timers = self.timers.enter();
         let _pool = self.pool.borrow().as_ref().map(blocking::Pool::enter);
         stall::look_again();
-        self.tasks.block_on(future, budget::refill, || self.turn())
+        let again = || self.is_at_rest();
+        self.tasks
+            .block_on(future, budget::refill, again, || self.turn())
     }
 
     /// One turn and one batch of tasks, for whoever turns the core by hand, and more of them as
@@ -162,21 +164,24 @@ impl Core {
         &self.driver
     }
 
-    /// Everything between two batches of tasks.
+    /// Whether there is nothing to do between two batches of tasks that wait for each other only.
+    /// If so, that was a turn.
     #[inline]
-    fn turn(&self) {
-        self.turns.set(self.turns.get() + 1);
-        if !self.tasks.is_idle() && self.timers.is_empty() && self.driver.is_at_rest() {
-            // Tasks that wait for each other only: one look is enough.
-            self.spinner.turned(0);
-        } else {
-            self.whole_turn();
+    fn is_at_rest(&self) -> bool {
+        if !self.timers.is_empty() || !self.driver.is_at_rest() {
+            return false;
         }
+        self.turns.set(self.turns.get() + 1);
+        true
     }
 
+    /// Everything between two batches of tasks.
+    ///
     /// Not inlined: together with the batch it needs more registers than there are.
     #[inline(never)]
-    fn whole_turn(&self) {
+    fn turn(&self) {
+        let turns = self.turns.get() + 1;
+        self.turns.set(turns);
         if !self.timers.is_empty() {
             self.fire_timers();
         }
@@ -195,7 +200,7 @@ impl Core {
             stall::look_again();
         }
         let completions = self.driver.reap(task::wake_own);
-        self.spinner.turned(completions);
+        self.spinner.turned(turns, completions);
     }
 
     fn fire_timers(&self) {

@@ -54,6 +54,8 @@ pub(super) struct Spinner {
     sleeps: Cell<u32>,
     /// Completions of late turns, averaged, times 64.
     bunch: Cell<u32>,
+    /// The last turn that it learned from.
+    turn: Cell<u64>,
 }
 
 impl Spinner {
@@ -64,6 +66,7 @@ impl Spinner {
             credit: Cell::new(CREDIT_MAX),
             sleeps: Cell::new(0),
             bunch: Cell::new(0),
+            turn: Cell::new(0),
         }
     }
 
@@ -103,10 +106,16 @@ impl Spinner {
         });
     }
 
-    /// Learns from a turn that took `completions`.
+    /// Learns from the turn of this number, which took `completions`, and from those since the last
+    /// one, which took none.
     #[inline]
-    pub(super) fn turned(&self, completions: usize) {
-        let bunch = self.bunch.get();
+    pub(super) fn turned(&self, turn: u64, completions: usize) {
+        let mut bunch = self.bunch.get();
+        let quiet = turn - self.turn.replace(turn) - 1;
+        // After a hundred nothing is left of what was before.
+        for _ in 0..quiet.min(100) {
+            bunch -= bunch / 8;
+        }
         let new = (completions as u32).min(1 << 16);
         self.bunch.set(bunch - bunch / 8 + 8 * new);
     }
@@ -162,13 +171,23 @@ mod tests {
     #[test]
     fn bunches_of_completions_are_not_spun_for() {
         let spinner = adaptive();
+        let mut turns = 0_u64;
+        let mut turned = |quiet: u32, completions| {
+            turns += u64::from(quiet) + 1;
+            spinner.turned(turns, completions);
+        };
         for _ in 0..100 {
-            spinner.turned(64);
+            turned(0, 64);
         }
         assert_eq!(spinner.limit_ns(), 0);
         for _ in 0..100 {
-            spinner.turned(2);
+            turned(0, 2);
         }
+        assert!(spinner.limit_ns() > 0);
+        // Turns that took none, and were not reported, count as well.
+        turned(0, 64);
+        assert_eq!(spinner.limit_ns(), 0);
+        turned(50, 1);
         assert!(spinner.limit_ns() > 0);
     }
 }

@@ -124,7 +124,7 @@ impl<T: Copy> Line<T> {
         waiters.vacant = waiter.after;
         waiter.value = value;
         // A vacant entry has none: there is nothing to drop.
-        mem::forget(mem::replace(&mut waiter.waker, Some(waker)));
+        mem::forget(waiter.waker.replace(waker));
         waiter.at = At::Queue;
         waiters.queue.push(&mut waiters.entries, index);
         Place(index)

@@ -159,21 +159,25 @@ struct Lock<'a, T: ?Sized> {
 }
 
 impl<'a, T: ?Sized> Lock<'a, T> {
+    /// Takes the lock if it was handed to this one.
+    #[inline(never)]
+    fn poll_place(&mut self, cx: &Context<'_>) -> Poll<MutexGuard<'a, T>> {
+        let mutex = self.mutex;
+        if mutex.queue.line.poll_leave(&mut self.place, cx).is_none() {
+            return Poll::Pending;
+        }
+        mutex.queue.handed.set(false);
+        // It was handed to this one, who alone may borrow it.
+        Poll::Ready(MutexGuard {
+            value: mutex.value.borrow_mut(),
+            _turn: Turn(&mutex.queue),
+        })
+    }
+
     #[cold]
     #[inline(never)]
-    fn poll_queue(&mut self, cx: &Context<'_>) -> Poll<MutexGuard<'a, T>> {
+    fn join_line(&mut self, cx: &Context<'_>) -> Poll<MutexGuard<'a, T>> {
         let mutex = self.mutex;
-        if self.place.is_some() {
-            if mutex.queue.line.poll_leave(&mut self.place, cx).is_none() {
-                return Poll::Pending;
-            }
-            mutex.queue.handed.set(false);
-            // It was handed to this one, who alone may borrow it.
-            return Poll::Ready(MutexGuard {
-                value: mutex.value.borrow_mut(),
-                _turn: Turn(&mutex.queue),
-            });
-        }
         let waker = cx.waker().clone();
         // Again, since a foreign waker's clone may do anything.
         if let Ok(guard) = mutex.try_lock() {
@@ -203,12 +207,13 @@ impl<'a, T: ?Sized> Future for Lock<'a, T> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if this.place.is_none()
-            && let Ok(guard) = this.mutex.try_lock()
-        {
-            return Poll::Ready(guard);
+        if this.place.is_some() {
+            return this.poll_place(cx);
         }
-        this.poll_queue(cx)
+        match this.mutex.try_lock() {
+            Ok(guard) => Poll::Ready(guard),
+            Err(_) => this.join_line(cx),
+        }
     }
 }
 

@@ -9,9 +9,9 @@ use super::{
 };
 
 impl Tasks {
-    /// Runs `future` as a task, and with it all others, until it is finished: a batch, then `turn`,
-    /// and again. A panic of the future goes on here. `before_each` is as in
-    /// [`run_batch`](Self::run_batch).
+    /// Runs `future` as a task, and with it all others, until it is finished: batches as long as
+    /// one is ready and `again` says so, then `turn`, and so on. A panic of the future goes on
+    /// here. `before_each` is as in [`run_batch`](Self::run_batch).
     ///
     /// # Panics
     /// If the thread has entered some tasks already; if teardown ended the future.
@@ -20,6 +20,7 @@ impl Tasks {
         &self,
         future: Pin<&mut F>,
         mut before_each: impl FnMut(),
+        mut again: impl FnMut() -> bool,
         mut turn: impl FnMut(),
     ) -> F::Output {
         assert!(
@@ -38,7 +39,7 @@ impl Tasks {
                 handle,
             };
             loop {
-                self.run_batch(&mut before_each);
+                self.run_batches(&mut before_each, || !main.handle.is_finished() && again());
                 if let Some(outcome) = main.handle.take() {
                     return outcome.unwrap_or_else(|error| resume(error));
                 }

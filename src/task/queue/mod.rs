@@ -1,19 +1,21 @@
 //! One core's tasks: the run queue, the foreign queue, and the turn that empties them.
 #![allow(unsafe_code)]
 
+mod batch;
 mod block_on;
 mod classes;
 mod foreign;
 mod ready;
 mod spawn;
 
-use std::{marker::PhantomData, mem::ManuallyDrop, ptr};
+use std::{marker::PhantomData, mem::ManuallyDrop};
 
 pub(super) use self::spawn::{spawn_on, spawn_on_current};
 use self::{
+    batch::{Batch, Running},
     classes::Gates,
     foreign::{Closed, Foreign},
-    ready::{Chain, Owned},
+    ready::Owned,
 };
 use super::{
     builder::Name,
@@ -95,39 +97,6 @@ impl Tasks {
     #[inline]
     pub(crate) fn current_exists() -> bool {
         !current().is_null()
-    }
-
-    /// Takes what other threads woke, then runs at most the tasks that were ready by then, each
-    /// once; of the class that has a share, no more than that, and perhaps one that another task of
-    /// the batch woke. `before_each` is called before each poll. Returns the polls made.
-    ///
-    /// # Panics
-    /// If it is called within a poll of these tasks.
-    #[inline]
-    pub(crate) fn run_batch(&self, mut before_each: impl FnMut()) -> usize {
-        debug_assert!(
-            ptr::eq(current(), Arc::as_ptr(&self.core)),
-            "run_batch outside of enter"
-        );
-        let core = &*self.core;
-        let _running = Running::new(core);
-        // SAFETY: owner thread; each task is handed over with `QUEUED`.
-        unsafe { core.foreign.take(|task| waker::arrive(task)) };
-        let before = core.pulse.number();
-        let mut batch = Batch::new(core);
-        while let Some(task) = batch.chain.pop() {
-            // SAFETY: owner thread; it came from the run queue, and `_running` keeps the task from
-            // being polled within its own poll.
-            unsafe {
-                if core.is_to_be_polled(task) {
-                    core.poll(task, &mut before_each);
-                } else {
-                    let rest = batch.chain.take();
-                    batch.chain = core.run_other(task, rest, before, &mut before_each);
-                }
-            }
-        }
-        core.pulse.polls_since(before) as usize
     }
 
     /// Whether no task is ready. Says nothing of what other threads woke meanwhile.
@@ -433,58 +402,5 @@ struct Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         replace_current(self.before);
-    }
-}
-
-/// The tasks that were ready when a batch began. What is not run goes back, if a panic ends it.
-struct Batch<'a> {
-    core: &'a Core,
-    chain: Chain,
-}
-
-impl<'a> Batch<'a> {
-    #[inline(always)]
-    fn new(core: &'a Core) -> Self {
-        // SAFETY: callers are methods of `Tasks`, hence on the owner thread.
-        let chain = unsafe { core.owned(|owned| owned.ready.take()) };
-        Self { core, chain }
-    }
-}
-
-impl Drop for Batch<'_> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.core.pulse.end();
-        if !self.chain.is_empty() {
-            let left = self.chain.take();
-            // SAFETY: owner thread; what is left was taken and not run.
-            unsafe { self.core.owned(|owned| owned.ready.put_back(left)) };
-        }
-    }
-}
-
-/// Keeps a core's futures from being polled, or dropped, within a poll.
-struct Running<'a> {
-    core: &'a Core,
-}
-
-impl<'a> Running<'a> {
-    #[inline(always)]
-    fn new(core: &'a Core) -> Self {
-        // SAFETY: callers are methods of `Tasks`, hence on the owner thread.
-        let before = unsafe { core.owned(|owned| std::mem::replace(&mut owned.running, true)) };
-        assert!(
-            !before,
-            "a core's tasks were run or torn down from within one of them"
-        );
-        Self { core }
-    }
-}
-
-impl Drop for Running<'_> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        // SAFETY: made on the owner thread, and not `Send`.
-        unsafe { self.core.owned(|owned| owned.running = false) };
     }
 }

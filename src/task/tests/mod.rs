@@ -142,7 +142,7 @@ impl Host {
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.tasks
-            .block_on(std::pin::pin!(future), || {}, || self.park())
+            .block_on(std::pin::pin!(future), || {}, || false, || self.park())
     }
 }
 

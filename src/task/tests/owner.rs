@@ -61,6 +61,7 @@ fn block_on<F: Future>(tasks: &Tasks, future: F) -> F::Output {
     tasks.block_on(
         std::pin::pin!(future),
         || {},
+        || false,
         || {
             turns += 1;
             assert!(turns < 1_000, "the main future does not end");

@@ -66,6 +66,24 @@ fn a_batch_runs_latency_then_normal_then_the_share_of_bulk() {
 }
 
 #[test]
+fn each_of_the_batches_that_follow_each_other_has_its_shares() {
+    let (tasks, _) = tasks();
+    let polls = Polls::default();
+    for class in ALL {
+        polls.spawn(&tasks, class, 10);
+    }
+    let mut left = 19;
+    let again = || {
+        left -= 1;
+        left >= 0
+    };
+    assert_eq!(
+        tasks.enter(|| tasks.run_batches(|| {}, again)),
+        20 * (10 + 10 + 3)
+    );
+}
+
+#[test]
 fn within_a_class_it_is_first_come_first_served() {
     let (tasks, _) = tasks();
     let polls = Polls::default();

@@ -52,8 +52,38 @@ fn a_turn_comes_after_every_batch_but_the_last() {
         yield_now().await;
         log.say("poll");
     });
-    tasks.block_on(main, || log.say("budget"), || log.say("turn"));
+    tasks.block_on(main, || log.say("budget"), || false, || log.say("turn"));
     log.expect(&["budget", "poll", "turn", "budget", "poll"]);
+}
+
+#[test]
+fn batches_follow_each_other_as_long_as_they_may() {
+    let (tasks, _) = tasks();
+    let log = Log::default();
+    let other = log.clone();
+    tasks.spawn(async move {
+        loop {
+            other.say("other");
+            yield_now().await;
+        }
+    });
+    let main = pin!(async {
+        for _ in 0..3 {
+            log.say("main");
+            yield_now().await;
+        }
+    });
+    let mut looks = 0;
+    let again = || {
+        looks += 1;
+        looks != 2
+    };
+    tasks.block_on(main, || {}, again, || log.say("turn"));
+    let batch = ["other", "main"];
+    let expected = [&batch[..], &batch, &["turn"], &batch, &["other"]];
+    log.expect(&expected.concat());
+    // Not after the last batch, although there is another.
+    assert_eq!(looks, 3);
 }
 
 #[test]
@@ -86,7 +116,7 @@ fn a_panic_of_the_turn_ends_the_main_task_before_its_future_is_gone() {
             })
             .await;
         });
-        tasks.block_on(main, || {}, || panic!("in turn"));
+        tasks.block_on(main, || {}, || false, || panic!("in turn"));
     }));
     assert!(panicked.is_err());
     log.expect(&["future"]);
@@ -119,7 +149,7 @@ fn block_on_within_a_task_panics_and_says_what_to_do() {
 fn a_teardown_in_the_turn_ends_the_main_future_with_a_panic() {
     let (tasks, _) = tasks();
     let main = AssertUnwindSafe(|| {
-        tasks.block_on(pin!(pending::<()>()), || {}, || tasks.teardown());
+        tasks.block_on(pin!(pending::<()>()), || {}, || false, || tasks.teardown());
     });
     let payload = catch_unwind(main).unwrap_err();
     assert!(
@@ -148,7 +178,7 @@ fn a_main_future_woken_from_another_thread_goes_on() {
         });
         Poll::Pending
     }));
-    tasks.block_on(main, || {}, std::thread::yield_now);
+    tasks.block_on(main, || {}, || false, std::thread::yield_now);
     thread.unwrap().join().unwrap();
     assert_eq!(kicks.count(), 0);
 }
