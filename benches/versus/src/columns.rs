@@ -49,6 +49,8 @@ pub(crate) struct Column {
     pub(crate) copy: Option<ServeCopy>,
     /// Passes connections on to another server.
     pub(crate) proxy: Option<ServeTcp>,
+    /// A table behind GET and SET of the Redis protocol.
+    pub(crate) store: Option<ServeTcp>,
     /// Echoes on TCP beside ready tasks and a heartbeat; `None` where `exec` is.
     pub(crate) fairness: Option<ServeTcp>,
     /// Measures a row of `exec`; `None` of a column without tasks, or with another's.
@@ -84,6 +86,7 @@ impl Column {
             udp_trains: None,
             copy: None,
             proxy: None,
+            store: None,
             fairness: None,
             exec: None,
             before: None,
@@ -146,6 +149,11 @@ impl Column {
         self
     }
 
+    const fn with_store(mut self, serve: ServeTcp) -> Self {
+        self.store = Some(serve);
+        self
+    }
+
     const fn on_demand(mut self) -> Self {
         self.by_default = false;
         self
@@ -170,7 +178,8 @@ pub(crate) static COLUMNS: [Column; 12] = [
         .with_unix(raw::serve_unix)
         .with_udp(raw::serve_udp)
         .with_udp_trains(raw::serve_udp_trains)
-        .with_copy(raw::serve_copy),
+        .with_copy(raw::serve_copy)
+        .with_store(raw::serve_store),
     Column::new("raw-spin", Role::Limit, raw::serve_spinning)
         .of("io-uring")
         .on_demand(),

@@ -38,6 +38,8 @@ pub(crate) enum Service {
     Copy,
     /// Passes what comes on a TCP connection on to another server, and back
     Proxy,
+    /// Answers GET and SET of the Redis protocol from a table: for benches/kv.sh
+    Store,
     /// Echoes on TCP connections beside tasks that are always ready, and says how late a heartbeat
     /// is
     Fairness,
@@ -52,6 +54,7 @@ impl Service {
             Self::UdpTrains => "udp-trains",
             Self::Copy => "copy",
             Self::Proxy => "proxy",
+            Self::Store => "store",
             Self::Fairness => "fairness",
         }
     }
@@ -336,6 +339,10 @@ pub(crate) fn serve(column: &Column, options: &ServeOptions) -> io::Result<()> {
         }
         Service::Proxy => {
             let serve = column.proxy.ok_or_else(unable)?;
+            serve(sys::inherited_socket()?.into(), options)
+        }
+        Service::Store => {
+            let serve = column.store.ok_or_else(unable)?;
             serve(sys::inherited_socket()?.into(), options)
         }
         Service::Fairness => {

@@ -13,6 +13,7 @@
 
 mod buffers;
 mod queues;
+mod store;
 mod udp;
 
 use std::collections::VecDeque;
@@ -24,6 +25,7 @@ use std::os::unix::net::UnixListener;
 use io_uring::types::Fd;
 use io_uring::{cqueue, opcode};
 
+pub(crate) use self::store::serve as serve_store;
 pub(crate) use self::udp::{serve as serve_udp, serve_trains as serve_udp_trains};
 use crate::raw::buffers::{Buffers, GROUP, Piece};
 use crate::raw::queues::{Queues, build};
