@@ -50,6 +50,19 @@ pub(crate) fn wake_own(waker: Waker) -> Result<(), Waker> {
     Ok(())
 }
 
+/// As [`Waker::wake_by_ref`], without a call for a task of the core that this thread has entered.
+#[inline]
+pub(super) fn wake_by_ref_here(waker: &Waker) {
+    let task = waker.data().cast::<Header>();
+    // SAFETY: our vtable, so it is a task of ours, and the waker is a reference to it.
+    if ptr::eq(waker.vtable(), &VTABLE) && unsafe { (*task).is_local() } {
+        // SAFETY: owner thread, and the waker is a reference.
+        unsafe { schedule(task) };
+    } else {
+        waker.wake_by_ref();
+    }
+}
+
 /// A waker of the handle's task.
 #[cfg(test)]
 pub(super) fn of<T>(handle: &super::JoinHandle<T>) -> Waker {

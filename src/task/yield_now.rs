@@ -5,6 +5,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use super::waker;
+
 /// Lets every other task that is ready run first: the task goes to the back of the queue.
 ///
 /// The core looks for completions before the task runs again. For loops that compute for long;
@@ -51,7 +53,7 @@ impl Future for YieldNow {
             return Poll::Ready(());
         }
         self.yielded = true;
-        context.waker().wake_by_ref();
+        waker::wake_by_ref_here(context.waker());
         Poll::Pending
     }
 }
