@@ -202,4 +202,40 @@ fn a_driver_with_something_to_do_is_not_at_rest() {
     assert!(!core.is_at_rest(), "somebody waits for buffers");
     core.tend_buffers(false);
     assert!(core.is_at_rest());
+    let waiting: Rc<dyn Resume> = Rc::new(Modest);
+    core.starve_of_datagrams(Rc::downgrade(&waiting));
+    assert!(
+        !core.is_at_rest(),
+        "somebody waits for buffers for datagrams"
+    );
+    core.tend_buffers(false);
+    assert!(core.is_at_rest());
+}
+
+#[test]
+fn a_driver_with_a_cancel_is_not_at_rest() {
+    let core = Core::new();
+    let drops = Drops::default();
+    let (mut reads, _peers) = idle_reads(&core, &drops, 2);
+    for read in &mut reads {
+        assert!(poll(read).is_pending());
+    }
+    core.turn();
+    assert!(core.is_at_rest(), "the kernel has them");
+    drop(reads.pop());
+    assert!(!core.is_at_rest(), "the cancel is not submitted");
+    core.turn_until("the dropped read ends", || core.counts().in_flight == 1);
+    assert!(core.is_at_rest());
+}
+
+#[test]
+fn a_driver_with_more_than_fits_into_its_queue_is_not_at_rest() {
+    let core = Core::with_entries(2, 16);
+    // A kernel without memory takes nothing.
+    let ring = core.0.core.borrow_mut().ring.take();
+    core.submit_detached(Nop);
+    assert!(!core.is_at_rest());
+    core.0.core.borrow_mut().ring = ring;
+    core.turn();
+    assert!(core.is_at_rest());
 }
