@@ -14,7 +14,7 @@ use corering::net::TcpStream;
 use corering::runtime::stats;
 use corering::sync::mpsc;
 use corering::task::{JoinSet, yield_now};
-use corering::time::{Instant, interval};
+use corering::time::{Instant, interval, sleep};
 
 use common::{localhost, pair_with_std, run, spawn_echo_server};
 
@@ -137,6 +137,30 @@ fn load_all(mut clients: Vec<std::net::TcpStream>, stop: Arc<AtomicBool>) -> u64
         }
     }
     echoes
+}
+
+/// A timer that does not fire by then is forgotten.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[test]
+fn a_timer_fires_beside_a_task_that_yields_all_the_time() {
+    run(async {
+        let fired = Rc::new(Cell::new(false));
+        let busy = corering::spawn({
+            let fired = Rc::clone(&fired);
+            async move {
+                let start = Instant::now();
+                while !fired.get() && start.elapsed() < PATIENCE {
+                    yield_now().await;
+                }
+                start.elapsed()
+            }
+        });
+        sleep(Duration::from_millis(1)).await;
+        fired.set(true);
+        let took = busy.await.unwrap();
+        assert!(took < PATIENCE, "{took:?}");
+    });
 }
 
 #[test]
