@@ -3,6 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
+use proptest::collection;
+use proptest::prelude::*;
+
 use super::*;
 
 /// Counts wakes.
@@ -148,5 +151,97 @@ fn wakers_run_when_nothing_is_borrowed() {
         let place = line.push((), Waker::from(Arc::new(Back)));
         act(&line, place);
         assert!(BACK.with_borrow(Option::is_none), "it was not dropped");
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Push,
+    /// Leaves the one at this place among those who are there, counted round.
+    Leave(usize),
+    CallFirst,
+    CallOne,
+    CallAll,
+    WakeCalled,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => Just(Act::Push),
+        4 => any::<usize>().prop_map(Act::Leave),
+        2 => Just(Act::CallFirst),
+        2 => Just(Act::CallOne),
+        1 => Just(Act::CallAll),
+        1 => Just(Act::WakeCalled),
+    ]
+}
+
+/// What a waiter should be.
+struct Expected {
+    place: Place,
+    number: usize,
+    called: bool,
+    wakes: Arc<Count>,
+    /// In the list of those who are to be woken.
+    to_be_woken: bool,
+}
+
+proptest! {
+    #[test]
+    fn it_does_what_a_plain_list_does(acts in collection::vec(act(), 0..200)) {
+        let line = Line::new();
+        let mut all: Vec<Expected> = Vec::new();
+        let mut pushed = 0;
+        for act in acts {
+            match act {
+                Act::Push => {
+                    let (wakes, waker) = counted();
+                    let place = line.push(pushed, waker);
+                    let number = pushed;
+                    all.push(Expected { place, number, called: false, wakes, to_be_woken: false });
+                    pushed += 1;
+                }
+                Act::Leave(at) if !all.is_empty() => {
+                    let one = all.remove(at % all.len());
+                    let left = line.leave(one.place);
+                    prop_assert_eq!((left.value, left.called), (one.number, one.called));
+                }
+                Act::Leave(_) => {}
+                Act::CallFirst => {
+                    let first = all.iter_mut().find(|one| !one.called);
+                    prop_assert_eq!(line.call_first(), first.is_some());
+                    if let Some(first) = first {
+                        (first.called, first.to_be_woken) = (true, true);
+                    }
+                }
+                Act::CallOne => {
+                    let first = all.iter_mut().find(|one| !one.called);
+                    let waker = line.call_one(|_| {});
+                    prop_assert_eq!(waker.is_some(), first.is_some());
+                    if let (Some(first), Some(waker)) = (first, waker) {
+                        first.called = true;
+                        waker.wake();
+                    }
+                }
+                Act::CallAll => {
+                    line.call_all();
+                    for one in all.iter_mut().filter(|one| !one.called) {
+                        (one.called, one.to_be_woken) = (true, true);
+                    }
+                }
+                Act::WakeCalled => {
+                    line.wake_called();
+                    all.iter_mut().for_each(|one| one.to_be_woken = false);
+                }
+            }
+            let queued: Vec<_> = all.iter().filter(|one| !one.called).collect();
+            prop_assert_eq!(line.len(), queued.len());
+            prop_assert_eq!(line.with_first(|number| *number), queued.first().map(|one| one.number));
+            for one in &all {
+                prop_assert_eq!(line.is_called(&one.place), one.called);
+                let is_woken = one.called && !one.to_be_woken;
+                prop_assert_eq!(woken(&one.wakes), usize::from(is_woken));
+            }
+        }
     }
 }
