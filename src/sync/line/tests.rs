@@ -236,7 +236,8 @@ proptest! {
             }
             let queued: Vec<_> = all.iter().filter(|one| !one.called).collect();
             prop_assert_eq!(line.len(), queued.len());
-            prop_assert_eq!(line.with_first(|number| *number), queued.first().map(|one| one.number));
+            let first = queued.first().map(|one| one.number);
+            prop_assert_eq!(line.with_first(|number| *number), first);
             for one in &all {
                 prop_assert_eq!(line.is_called(&one.place), one.called);
                 let is_woken = one.called && !one.to_be_woken;
