@@ -26,17 +26,22 @@ fn the_main_future_may_borrow_and_so_may_its_output() {
     assert_eq!((output, seen), ("here", 2));
 }
 
+/// A task that is always ready, and says "other" at each poll.
+fn spawn_ready(tasks: &Tasks, log: &Log) {
+    let log = log.clone();
+    drop(tasks.spawn(async move {
+        loop {
+            log.say("other");
+            yield_now().await;
+        }
+    }));
+}
+
 #[test]
 fn other_tasks_run_meanwhile_and_stay_afterwards() {
     let (tasks, _) = tasks();
     let log = Log::default();
-    let other = log.clone();
-    tasks.spawn(async move {
-        loop {
-            other.say("other");
-            yield_now().await;
-        }
-    });
+    spawn_ready(&tasks, &log);
     block_on(&tasks, async { log.say("main") });
     assert_eq!(tasks.len(), 1);
     block_on(&tasks, async { log.say("main") });
@@ -78,13 +83,7 @@ fn where_nothing_is_ready_no_batch_follows() {
 fn batches_follow_each_other_as_long_as_they_may() {
     let (tasks, _) = tasks();
     let log = Log::default();
-    let other = log.clone();
-    tasks.spawn(async move {
-        loop {
-            other.say("other");
-            yield_now().await;
-        }
-    });
+    spawn_ready(&tasks, &log);
     let main = pin!(async {
         for _ in 0..3 {
             log.say("main");
