@@ -17,6 +17,8 @@ mod mpsc;
 mod oneshot;
 #[path = "sync/semaphore.rs"]
 mod semaphore;
+#[path = "sync/wakers.rs"]
+mod wakers;
 #[path = "sync/watch.rs"]
 mod watch;
 

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use super::fair::spend;
 use super::line::{Line, Place};
@@ -94,12 +94,12 @@ impl Permits {
 
     #[inline]
     fn keep(&self, count: usize) {
-        let sum = self.available.get().saturating_add(count);
+        let available = self.available.get();
         assert!(
-            sum <= PERMITS_MAX,
+            count <= PERMITS_MAX - available,
             "a semaphore has at most MAX_PERMITS permits"
         );
-        self.available.set(sum);
+        self.available.set(available + count);
     }
 
     fn hand_out(&self, mut count: usize) {
@@ -162,6 +162,12 @@ pub(super) struct Acquire<'a> {
 
 impl Acquire<'_> {
     #[cold]
+    fn put_back(&self) -> Poll<Result<(), Closed>> {
+        self.permits.release(self.needed);
+        Poll::Pending
+    }
+
+    #[cold]
     #[inline(never)]
     fn poll_queue(&mut self, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
         if self.place.is_some() {
@@ -200,13 +206,13 @@ impl Future for Acquire<'_> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let at_once = this.place.is_none() && this.permits.available.get() >= this.needed;
-        if at_once && !this.permits.closed.get() {
-            ready!(spend(cx));
-            // The budget may have woken somebody who took them.
-            if let Ok(true) = this.permits.try_take(this.needed) {
-                return Poll::Ready(Ok(()));
-            }
+        if this.place.is_none()
+            && let Ok(true) = this.permits.try_take(this.needed)
+        {
+            return match spend(cx) {
+                Poll::Ready(()) => Poll::Ready(Ok(())),
+                Poll::Pending => this.put_back(),
+            };
         }
         this.poll_queue(cx)
     }

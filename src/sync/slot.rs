@@ -30,26 +30,38 @@ impl Slot {
                 false
             }
             _ => {
-                let waker = cx.waker().clone();
-                self.waits.set(true);
-                let other = self.waker.replace(Some(waker));
-                drop((registered, other));
+                self.change(registered, cx);
                 true
             }
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn change(&self, registered: Option<Waker>, cx: &Context<'_>) {
+        let waker = cx.waker().clone();
+        self.waits.set(true);
+        let other = self.waker.replace(Some(waker));
+        drop((registered, other));
+    }
+
     /// Wakes who waits, once.
     #[inline]
     pub(super) fn wake(&self) {
-        if self.waits.replace(false)
-            && let Some(waker) = self.waker.take()
-        {
+        if self.waits.get() {
+            self.wake_waiting();
+        }
+    }
+
+    #[inline(never)]
+    fn wake_waiting(&self) {
+        self.waits.set(false);
+        if let Some(waker) = self.waker.take() {
             // Taken out, since waking may run anything, also another registration.
             waker.wake_by_ref();
-            let other = self.waker.replace(Some(waker));
-            if other.is_some() {
-                drop(self.waker.replace(other));
+            match self.waits.get() {
+                true => drop(waker),
+                false => self.waker.set(Some(waker)),
             }
         }
     }
@@ -81,6 +93,33 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    thread_local! {
+        static SLOT: Slot = Slot::default();
+    }
+
+    /// Woken, it has another one wait in its place.
+    struct Replaces(Waker);
+
+    impl Wake for Replaces {
+        fn wake(self: Arc<Self>) {
+            SLOT.with(|slot| slot.register(&Context::from_waker(&self.0)));
+        }
+    }
+
+    #[test]
+    fn who_comes_while_another_is_woken_is_woken_next() {
+        let count = Arc::new(Count(AtomicU32::new(0)));
+        let second = Waker::from(Arc::clone(&count));
+        let first = Waker::from(Arc::new(Replaces(second)));
+        SLOT.with(|slot| {
+            slot.register(&Context::from_waker(&first));
+            slot.wake();
+            assert_eq!(count.0.load(Ordering::Relaxed), 0);
+            slot.wake();
+            assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        });
     }
 
     #[test]

@@ -87,6 +87,17 @@ impl<T> Shared<T> {
         self.receiver.wake();
     }
 
+    /// The next value. Its place is free when the permit is released.
+    #[inline]
+    fn pop(&self) -> Option<T> {
+        self.queue.borrow_mut().pop_front()
+    }
+
+    #[cold]
+    fn put_back(&self, value: T) {
+        self.queue.borrow_mut().push_front(value);
+    }
+
     /// For who has a permit and sends nothing.
     fn give_back(&self) {
         self.room.release(1);

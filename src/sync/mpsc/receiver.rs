@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use super::{Shared, TryRecvError};
 use crate::sync::fair::spend;
@@ -36,15 +36,27 @@ impl<T> Receiver<T> {
     /// [`recv`](Self::recv) for futures that are written by hand.
     #[inline]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        if !self.is_empty() {
-            ready!(spend(cx));
+        if let Some(value) = self.shared.pop() {
+            if spend(cx).is_pending() {
+                self.shared.put_back(value);
+                return Poll::Pending;
+            }
+            self.shared.room.release(1);
+            return Poll::Ready(Some(value));
         }
-        let mut outcome = self.try_recv();
-        // Once more after a new waker, since its making may have run a sender.
-        if matches!(outcome, Err(TryRecvError::Empty)) && self.shared.receiver.register(cx) {
-            outcome = self.try_recv();
+        if self.is_at_end() {
+            return Poll::Ready(None);
         }
-        match outcome {
+        match self.shared.receiver.register(cx) {
+            true => self.look_again(),
+            false => Poll::Pending,
+        }
+    }
+
+    /// With a new waker, since its making may have run a sender.
+    #[cold]
+    fn look_again(&mut self) -> Poll<Option<T>> {
+        match self.try_recv() {
             Ok(value) => Poll::Ready(Some(value)),
             Err(TryRecvError::Disconnected) => Poll::Ready(None),
             Err(TryRecvError::Empty) => Poll::Pending,
@@ -82,9 +94,7 @@ impl<T> Receiver<T> {
     /// [`TryRecvError::Empty`] if one may still come, [`TryRecvError::Disconnected`] if not.
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        // A binding of its own, so that the borrow has ended when a sender is woken.
-        let value = self.shared.queue.borrow_mut().pop_front();
-        match value {
+        match self.shared.pop() {
             Some(value) => {
                 self.shared.room.release(1);
                 Ok(value)
@@ -98,8 +108,8 @@ impl<T> Receiver<T> {
     fn is_at_end(&self) -> bool {
         let shared = &self.shared;
         // A permit that was taken may still be used, also when no new one is given.
-        let reserved = shared.room.available() < shared.capacity;
-        shared.senders.get() == 0 || (shared.room.is_closed() && !reserved)
+        let all_room_is_free = || shared.room.available() >= shared.capacity;
+        shared.senders.get() == 0 || (shared.room.is_closed() && all_room_is_free())
     }
 
     /// Lets nothing more be sent. What was sent already, or has its room, can still be received.

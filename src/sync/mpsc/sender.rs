@@ -3,7 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::{SendError, Shared, TrySendError};
 use crate::sync::permits::Acquire;
@@ -175,16 +175,14 @@ impl<T> Future for Send<'_, T> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let Poll::Ready(acquired) = Pin::new(&mut this.acquire).poll(cx) else {
-            return Poll::Pending;
-        };
-        let value = this.value.take().expect("polled after it was ready");
+        let acquired = ready!(Pin::new(&mut this.acquire).poll(cx));
+        let mut value = || this.value.take().expect("polled after it was ready");
         Poll::Ready(match acquired {
             Ok(()) => {
-                this.shared.send(value);
+                this.shared.send(value());
                 Ok(())
             }
-            Err(_) => Err(SendError(value)),
+            Err(_) => Err(SendError(value())),
         })
     }
 }
