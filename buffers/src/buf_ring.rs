@@ -225,7 +225,7 @@ impl BufRing {
             // SAFETY: the caller promises room for n buffers from data, and index < n.
             let base = unsafe { data.add(index * self.buf_size as usize) };
             slot.base.set(base.as_ptr());
-            self.publish(bid, slot);
+            self.publish(bid);
         }
     }
 
@@ -283,7 +283,7 @@ impl BufRing {
         let state = self.after_use(slot.state.get(), slot.offset.get(), kept_by_kernel);
         slot.state.set(state);
         if state == 0 {
-            self.publish(bid, slot);
+            self.publish(bid);
         }
     }
 
@@ -311,24 +311,24 @@ impl BufRing {
         state.set(state.get() + 1);
     }
 
-    /// One lease of the buffer less.
+    /// One lease of the buffer less. If it was the last, the buffer is to be published.
     #[inline]
-    pub(crate) fn release(&self, bid: u16) {
+    #[must_use]
+    pub(crate) fn release(&self, bid: u16) -> bool {
         let slot = &self.slots[usize::from(bid)];
         debug_assert!(slot.state.get() & !HELD > 0, "buffer {bid} has no lease");
         let state = slot.state.get() - 1;
         slot.state.set(state);
-        if state == 0 {
-            self.publish(bid, slot);
-        }
+        state == 0
     }
 
     /// Writes a buffer that is nobody's into the ring.
     #[inline]
-    fn publish(&self, bid: u16, slot: &Slot) {
+    pub(crate) fn publish(&self, bid: u16) {
         if self.closed.get() {
             return;
         }
+        let slot = &self.slots[usize::from(bid)];
         debug_assert_eq!(slot.state.get(), 0, "buffer {bid} is in use");
         slot.state.set(HELD);
         slot.offset.set(0);

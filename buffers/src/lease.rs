@@ -10,9 +10,9 @@
 
 use std::fmt;
 use std::io;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::ops::Deref;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::slice;
 
@@ -39,7 +39,7 @@ use crate::{BufRing, IoBuf};
 /// assert_eq!((&name[..], &lease[..]), (&b"name"[..], &b"value"[..]));
 /// ```
 pub struct Lease {
-    chunk: Chunk,
+    chunk: ManuallyDrop<Chunk>,
 }
 
 enum Chunk {
@@ -60,26 +60,31 @@ struct RingChunk {
 }
 
 impl Lease {
+    #[inline]
+    fn of(chunk: Chunk) -> Lease {
+        Lease {
+            chunk: ManuallyDrop::new(chunk),
+        }
+    }
+
     /// # Safety
     ///
     /// The `len` bytes at `ptr` are initialised and lie in buffer `bid` of `ring`, whose state
     /// counts this lease; no other lease has them, and the kernel will not write them.
     #[inline]
     pub(crate) unsafe fn of_ring(ring: Rc<BufRing>, ptr: NonNull<u8>, len: u32, bid: u16) -> Lease {
-        Lease {
-            chunk: Chunk::Ring(RingChunk {
-                ring,
-                ptr,
-                len,
-                bid,
-            }),
-        }
+        Lease::of(Chunk::Ring(RingChunk {
+            ring,
+            ptr,
+            len,
+            bid,
+        }))
     }
 
     /// Whether the bytes are in memory of their own, not in a buffer of the ring.
     #[inline]
     pub fn is_owned(&self) -> bool {
-        matches!(self.chunk, Chunk::Owned(_))
+        matches!(*self.chunk, Chunk::Owned(_))
     }
 
     /// Removes the first `n` bytes.
@@ -89,7 +94,7 @@ impl Lease {
     /// If there are fewer.
     #[inline]
     pub fn advance(&mut self, n: usize) {
-        match &mut self.chunk {
+        match &mut *self.chunk {
             Chunk::Ring(chunk) => chunk.advance(n),
             Chunk::Owned(bytes) => bytes.advance(n),
         }
@@ -98,7 +103,7 @@ impl Lease {
     /// Keeps the first `len` bytes; no effect if there are no more.
     #[inline]
     pub fn truncate(&mut self, len: usize) {
-        match &mut self.chunk {
+        match &mut *self.chunk {
             Chunk::Ring(chunk) if len < chunk.len as usize => chunk.len = len as u32,
             Chunk::Ring(_) => {}
             Chunk::Owned(bytes) => bytes.truncate(len),
@@ -113,12 +118,10 @@ impl Lease {
     ///
     /// If there are fewer than `n` bytes.
     pub fn split_to(&mut self, n: usize) -> Lease {
-        match &mut self.chunk {
+        match &mut *self.chunk {
             Chunk::Ring(chunk) if n == chunk.len as usize => mem::take(self),
             Chunk::Ring(_) if n == 0 => Lease::default(),
-            Chunk::Ring(chunk) => Lease {
-                chunk: Chunk::Ring(chunk.split_to(n)),
-            },
+            Chunk::Ring(chunk) => Lease::of(Chunk::Ring(chunk.split_to(n))),
             Chunk::Owned(bytes) => Lease::from(bytes.split_to(n)),
         }
     }
@@ -126,10 +129,10 @@ impl Lease {
     /// The bytes in memory of their own.
     ///
     /// Free if they are already; otherwise one copy, and the buffer goes back to the ring at once.
-    pub fn into_bytes(self) -> Bytes {
-        match self.chunk {
+    pub fn into_bytes(mut self) -> Bytes {
+        match &mut *self.chunk {
             Chunk::Ring(chunk) => Bytes::copy_from_slice(chunk.bytes()),
-            Chunk::Owned(bytes) => *bytes,
+            Chunk::Owned(bytes) => mem::take(bytes),
         }
     }
 
@@ -182,7 +185,7 @@ impl RingChunk {
 impl Clone for Lease {
     #[inline]
     fn clone(&self) -> Lease {
-        let chunk = match &self.chunk {
+        let chunk = match &*self.chunk {
             Chunk::Ring(chunk) => {
                 chunk.ring.retain(chunk.bid);
                 Chunk::Ring(RingChunk {
@@ -194,14 +197,33 @@ impl Clone for Lease {
             }
             Chunk::Owned(bytes) => Chunk::Owned(bytes.clone()),
         };
-        Lease { chunk }
+        Lease::of(chunk)
     }
 }
 
-impl Drop for RingChunk {
+impl Drop for Lease {
     #[inline]
     fn drop(&mut self) {
-        self.ring.release(self.bid);
+        match &mut *self.chunk {
+            // SAFETY: all that a ring chunk has to drop, once: here, or in `drop_slowly`.
+            Chunk::Ring(chunk) if !chunk.ring.release(chunk.bid) => unsafe {
+                ptr::drop_in_place(&mut chunk.ring);
+            },
+            _ => self.drop_slowly(),
+        }
+    }
+}
+
+impl Lease {
+    /// One that gives its buffer back, or has memory of its own. By itself, so that the usual drop
+    /// is a few instructions wherever it is inlined.
+    #[inline(never)]
+    fn drop_slowly(&mut self) {
+        if let Chunk::Ring(chunk) = &*self.chunk {
+            chunk.ring.publish(chunk.bid);
+        }
+        // SAFETY: called by `drop` alone, which does nothing else then.
+        unsafe { ManuallyDrop::drop(&mut self.chunk) };
     }
 }
 
@@ -210,7 +232,7 @@ impl Deref for Lease {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        match &self.chunk {
+        match &*self.chunk {
             Chunk::Ring(chunk) => chunk.bytes(),
             Chunk::Owned(bytes) => bytes,
         }
@@ -235,9 +257,7 @@ impl Default for Lease {
 impl From<Bytes> for Lease {
     #[inline]
     fn from(bytes: Bytes) -> Lease {
-        Lease {
-            chunk: Chunk::Owned(Box::new(bytes)),
-        }
+        Lease::of(Chunk::Owned(Box::new(bytes)))
     }
 }
 
@@ -253,7 +273,7 @@ impl From<Vec<u8>> for Lease {
 unsafe impl IoBuf for Lease {
     #[inline]
     fn parts(&self) -> (*const u8, usize) {
-        match &self.chunk {
+        match &*self.chunk {
             Chunk::Ring(chunk) => (chunk.ptr.as_ptr(), chunk.len as usize),
             Chunk::Owned(bytes) => bytes.parts(),
         }
