@@ -26,6 +26,7 @@ mod op;
 mod pipes;
 mod slices;
 mod slot;
+mod table;
 mod teardown;
 #[cfg(test)]
 mod tests;

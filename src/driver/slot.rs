@@ -30,9 +30,9 @@ use corering_buffers::BufRing;
 use super::erased::{OP_SIZE_MAX, Orphan, Payload, Refill, UNUSED, VTable};
 use super::key::Key;
 use super::multi::lease;
+use super::table::Table;
 use crate::ring::Cqe;
 
-const CHUNK: usize = 64;
 /// The kernel cancels an operation by itself when a signal keeps it from starting a worker for it.
 /// Such an op is submitted again, this often.
 const REPEATS_MAX: u8 = 64;
@@ -94,9 +94,9 @@ pub(super) enum Mode {
     Detached,
 }
 
-/// All slots of one core. They are boxed in chunks, so that growing moves none of them.
+/// All slots of one core, none of which moves when there are more.
 pub(super) struct Slots {
-    chunks: Vec<Box<[Slot; CHUNK]>>,
+    slots: Table<Slot>,
     /// The slot that was vacated last, which is in the cache still. The others follow from it.
     vacant: u32,
 }
@@ -104,7 +104,7 @@ pub(super) struct Slots {
 impl Default for Slots {
     fn default() -> Slots {
         Slots {
-            chunks: Vec::new(),
+            slots: Table::default(),
             vacant: NONE,
         }
     }
@@ -181,7 +181,7 @@ impl Slots {
             self.grow();
         }
         let index = self.vacant;
-        let slot = at(&mut self.chunks, index);
+        let slot = self.slots.at(index);
         self.vacant = slot.flags;
         debug_assert!(slot.state == State::Vacant && slot.waker.is_none());
         slot.state = match mode {
@@ -252,7 +252,7 @@ impl Slots {
     /// The op if its final completion has come, for a future that would wait with `waker`.
     #[inline]
     pub(super) fn done(&mut self, key: Key, waker: &Waker) -> Result<Done<'_>, Progress> {
-        let slot = at(&mut self.chunks, key.index);
+        let slot = self.slots.at(key.index);
         assert!(slot.generation == key.generation, "a stale key");
         if slot.state != State::Done {
             return Err(slot.progress(waker));
@@ -332,12 +332,11 @@ impl Slots {
     }
 
     fn count(&self, wanted: impl Fn(State) -> bool) -> usize {
-        let slots = self.chunks.iter().flat_map(|chunk| chunk.iter());
-        slots.filter(|slot| wanted(slot.state)).count()
+        self.slots.iter().filter(|slot| wanted(slot.state)).count()
     }
 
     fn live(&self, key: Key) -> Option<&Slot> {
-        let slot = &self.chunks.get(key.index as usize / CHUNK)?[key.index as usize % CHUNK];
+        let slot = self.slots.get(key.index)?;
         (slot.generation == key.generation).then_some(slot)
     }
 
@@ -356,34 +355,35 @@ impl Slots {
 
     #[inline]
     fn release(&mut self, key: Key) {
-        let slot = at(&mut self.chunks, key.index);
+        let slot = self.slots.at(key.index);
         assert!(slot.generation == key.generation, "a stale key");
         slot.vacate(key.index, &mut self.vacant);
     }
 
     #[inline]
     fn slot_of(&mut self, key: Key) -> &mut Slot {
-        let slot = at(&mut self.chunks, key.index);
+        let slot = self.slots.at(key.index);
         assert!(slot.generation == key.generation, "a stale key");
         slot
     }
 
     #[cold]
     fn grow(&mut self) {
-        let first = self.chunks.len() * CHUNK;
-        assert!(
-            first + CHUNK <= SLOTS_MAX,
-            "too many ops in flight on one core"
-        );
-        let first = first as u32;
-        self.chunks.push(Box::new(std::array::from_fn(|i| Slot {
+        let first = self.slots.len();
+        let end = self.slots.grow(|index| Slot::vacant(index as u32 + 1));
+        assert!(end <= SLOTS_MAX, "too many ops in flight on one core");
+        self.slots.at(end as u32 - 1).flags = NONE;
+        self.vacant = first as u32;
+    }
+}
+
+impl Slot {
+    /// One that was never used.
+    fn vacant(next: u32) -> Slot {
+        Slot {
             generation: 0,
             res: 0,
-            flags: if i + 1 < CHUNK {
-                first + i as u32 + 1
-            } else {
-                NONE
-            },
+            flags: next,
             state: State::Vacant,
             missed: 0,
             cancelled: false,
@@ -391,17 +391,9 @@ impl Slots {
             waker: None,
             vtable: &UNUSED,
             payload: Payload::vacant(),
-        })));
-        self.vacant = first;
+        }
     }
-}
 
-#[inline]
-fn at(chunks: &mut [Box<[Slot; CHUNK]>], index: u32) -> &mut Slot {
-    &mut chunks[index as usize / CHUNK][index as usize % CHUNK]
-}
-
-impl Slot {
     /// A notification says only that the buffer is free: the result came before it.
     #[inline]
     fn keep(&mut self, cqe: Cqe) {
