@@ -58,7 +58,7 @@ pub struct Socket {
     recv: RefCell<RecvSide>,
     send: SendSide,
     handles: Cell<Handles>,
-    /// The send that was submitted last, to be cancelled if it lingers too long.
+    /// The send that nobody waits for any more, to be cancelled if it lingers too long.
     last_send: Cell<Option<Key>>,
     /// When a committed send of an abandoned stream is given up. 0 while there is no such thing.
     gives_up_ns: Cell<u64>,

@@ -350,7 +350,6 @@ impl<'a, B, T: Finish<Buf = B>> InTurn<'a, B, T> {
     fn keep(&mut self, submitted: Submitted<'a, T>) -> Poll<T::Done> {
         match submitted {
             Ok(ticket) => {
-                self.socket.last_send.set(ticket.key());
                 mem::forget(mem::replace(&mut self.state, State::Sent(ticket)));
                 Poll::Pending
             }
@@ -391,6 +390,10 @@ impl Drop for Turn<'_> {
 impl<B, T: Op> Drop for InTurn<'_, B, T> {
     #[inline(always)]
     fn drop(&mut self) {
+        // Early enough: who asks for it is the stream when it is dropped, and it outlives this.
+        if let State::Sent(ticket) = &self.state {
+            self.socket.last_send.set(ticket.key());
+        }
         self.socket.leave_line(&mut self.place);
     }
 }
