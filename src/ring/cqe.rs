@@ -16,6 +16,7 @@ const BUFFER_SHIFT: u32 = 16;
 /// An op has one or more; the last is the one without [`is_more`](Cqe::is_more), and until then
 /// the kernel may touch the op's memory, whatever `res` says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(C)]
 pub(crate) struct Cqe {
     /// What the submission carried.
     pub(crate) user_data: u64,

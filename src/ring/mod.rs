@@ -18,6 +18,7 @@
 
 pub(crate) mod affinity;
 mod clock;
+mod completions;
 mod control;
 mod cqe;
 mod diagnose;

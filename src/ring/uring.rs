@@ -1,11 +1,9 @@
 //! The real kernel, through the `io-uring` crate.
 //!
-//! The crate's three halves are kept for the ring's whole life: the registered descriptor is
+//! Two of the crate's three halves are kept for the ring's whole life: the registered descriptor is
 //! remembered by the `Submitter`, which `IoUring::submit` would make anew each time. They borrow
-//! from the boxed `IoUring`, so [`Uring::drop`] drops them first.
-//!
-//! A long-lived completion queue publishes its head only on `sync`. That happens before every
-//! enter: a kernel that still sees the old entries would not wait.
+//! from the boxed `IoUring`, so [`Uring::drop`] drops them first. Instead of the third there is
+//! [`Completions`].
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -16,10 +14,11 @@ use std::process;
 use std::ptr::{self, NonNull};
 use std::time::Duration;
 
-use io_uring::cqueue::CompletionStatus;
-use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter, squeue};
+use io_uring::{EnterFlags, IoUring, SubmissionQueue, Submitter, squeue};
 
+use super::completions::Completions;
 use super::cqe::Cqe;
+use super::diagnose::Unavailable;
 use super::probe::Features;
 use super::sqe::RawSqe;
 use super::{Config, Entered, Full, Wait, setup, sys};
@@ -30,9 +29,8 @@ const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) struct Uring {
     sq: ManuallyDrop<SubmissionQueue<'static>>,
-    cq: ManuallyDrop<CompletionQueue<'static>>,
+    completions: ManuallyDrop<Completions>,
     submitter: ManuallyDrop<Submitter<'static>>,
-    cq_status: CompletionStatus,
     wait_flags: u32,
     overflows: u32,
     features: Features,
@@ -64,14 +62,14 @@ const _: () = assert!(align_of::<RawSqe>() == align_of::<squeue::Entry>());
 impl Uring {
     pub(super) fn new(config: &Config) -> io::Result<Uring> {
         let (ring, features) = setup::build(config)?;
+        let completions = Completions::new(&ring)
+            .map_err(|error| Unavailable::new("mmap of the completion queue", &error, config))?;
         let ring = NonNull::from(Box::leak(Box::new(ring)));
         // SAFETY: the pointer is from a live box that only `drop` frees, after the halves are
         // gone. Nothing else makes an exclusive reference to the ring in between.
-        let (mut submitter, sq, cq) = unsafe { &mut *ring.as_ptr() }.split();
+        let (mut submitter, sq, _) = unsafe { &mut *ring.as_ptr() }.split();
         // Refused when the process has used up its 16 places; plain descriptors work as well.
         let _ = submitter.register_ring_fd();
-        // SAFETY: it is a field beside `ring`, and is not used after `drop`.
-        let cq_status = unsafe { cq.status() };
         let no_iowait = if features.no_iowait {
             EnterFlags::NO_IOWAIT
         } else {
@@ -80,9 +78,8 @@ impl Uring {
         let wait_flags = (EnterFlags::GETEVENTS | no_iowait).bits();
         Ok(Uring {
             sq: ManuallyDrop::new(sq),
-            cq: ManuallyDrop::new(cq),
+            completions: ManuallyDrop::new(completions),
             submitter: ManuallyDrop::new(submitter),
-            cq_status,
             wait_flags,
             overflows: 0,
             features,
@@ -113,7 +110,7 @@ impl Uring {
 
     #[inline]
     pub(super) fn has_work(&self) -> bool {
-        !self.cq_status.is_empty() || self.needs_enter()
+        !self.completions.is_empty() || self.needs_enter()
     }
 
     #[inline]
@@ -164,7 +161,7 @@ impl Uring {
         argument: Option<&T>,
     ) -> io::Result<Entered> {
         self.sq.sync();
-        self.cq.sync();
+        self.completions.sync();
         if self.sq.cq_overflow() {
             self.overflows = self.overflows.saturating_add(1);
         }
@@ -173,7 +170,7 @@ impl Uring {
         // entries point to is kept by those who pushed them.
         let result = unsafe { self.submitter.enter(staged, want, flags, argument) };
         self.sq.sync();
-        self.cq.sync();
+        self.completions.sync();
         match result {
             Ok(_) => Ok(Entered::Done),
             Err(error) => tolerate(error),
@@ -182,16 +179,7 @@ impl Uring {
 
     #[inline]
     pub(super) fn pop(&mut self) -> Option<Cqe> {
-        let Some(entry) = self.cq.next() else {
-            // Publishes the head, so that `has_work` no longer counts what was popped.
-            self.cq.sync();
-            return None;
-        };
-        Some(Cqe {
-            user_data: entry.user_data(),
-            res: entry.result(),
-            flags: entry.flags(),
-        })
+        self.completions.pop()
     }
 
     pub(super) fn overflows(&self) -> u32 {
@@ -234,7 +222,7 @@ impl Drop for Uring {
         // from a box; the halves, which borrow from it, are gone before it is.
         unsafe {
             ManuallyDrop::drop(&mut self.sq);
-            ManuallyDrop::drop(&mut self.cq);
+            ManuallyDrop::drop(&mut self.completions);
             ManuallyDrop::drop(&mut self.submitter);
             drop(Box::from_raw(self.ring.as_ptr()));
         }
