@@ -172,13 +172,33 @@ impl<T> Drop for JoinHandle<T> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: the owner's thread, since handles are `!Send`; the handle is a reference, given
-        // up here. Output and joiner are out of the task by then, and dropped last: that is user
-        // code, which may panic.
+        // up here or in `drop_slowly`.
         unsafe {
-            let (there, _joiner) = (*self.task).own(|own| {
+            let is_empty = (*self.task).own(|own| {
                 own.state.set(DETACHED);
-                (own.state.take(OUTPUT), own.joiner.take())
+                !own.state.has(OUTPUT) && own.joiner.is_none()
             });
+            match is_empty {
+                true => waker::drop_reference(self.task),
+                false => self.drop_slowly(),
+            }
+        }
+    }
+}
+
+impl<T> JoinHandle<T> {
+    /// With what nobody has asked for. By itself: the usual drop, after the output was taken, then
+    /// has nothing to save across a call.
+    ///
+    /// # Safety
+    /// For `drop` alone: the handle's reference is given up.
+    #[inline(never)]
+    unsafe fn drop_slowly(&mut self) {
+        // SAFETY: as in `drop`. Output and joiner are out of the task by then, and dropped last:
+        // that is user code, which may panic.
+        unsafe {
+            let (there, _joiner) =
+                (*self.task).own(|own| (own.state.take(OUTPUT), own.joiner.take()));
             let _output = there.then(|| self.read());
             waker::drop_reference(self.task);
         }
