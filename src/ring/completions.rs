@@ -1,7 +1,8 @@
-//! The completion queue, read where the kernel writes it.
+//! The completion queue, read where the kernel writes it, and the flags of the ring.
 //!
 //! The `io-uring` crate hands out copies, each by a call that is not inlined: 14 instructions a
-//! completion, which is what an echo of 64 bytes has two of. So the queue is mapped once more.
+//! completion, and an echo has two. It asks for the flags one by one, which a core does between any
+//! two batches of tasks. So both are mapped once more.
 //!
 //! The head is published when all that was seen is taken, and before every enter: a kernel that
 //! still sees the old entries would not wait.
@@ -19,19 +20,32 @@ use super::cqe::Cqe;
 /// `IORING_OFF_CQ_RING`.
 const OFFSET: libc::off_t = 0x800_0000;
 
+/// `IORING_SQ_CQ_OVERFLOW`.
+const OVERFLOW: u32 = 1 << 1;
+/// `IORING_SQ_TASKRUN`.
+const TASKRUN: u32 = 1 << 2;
+
 /// `struct io_uring_params`.
 #[repr(C)]
 struct Params {
     sq_entries: u32,
     cq_entries: u32,
     others: [u32; 8],
-    sq_offsets: [u32; 10],
-    cq_offsets: Offsets,
+    sq_offsets: SqOffsets,
+    cq_offsets: CqOffsets,
+}
+
+/// `struct io_sqring_offsets`.
+#[repr(C)]
+struct SqOffsets {
+    queue: [u32; 4],
+    flags: u32,
+    others: [u32; 5],
 }
 
 /// `struct io_cqring_offsets`.
 #[repr(C)]
-struct Offsets {
+struct CqOffsets {
     head: u32,
     tail: u32,
     ring_mask: u32,
@@ -59,12 +73,17 @@ pub(super) struct Completions {
     entries: NonNull<Cqe>,
     shared_head: NonNull<AtomicU32>,
     tail: NonNull<AtomicU32>,
+    /// `IORING_SQ_*`: since Linux 5.4 both queues are one piece of memory.
+    flags: NonNull<AtomicU32>,
     mapping: NonNull<u8>,
     len: usize,
 }
 
 impl Completions {
     pub(super) fn new(ring: &IoUring) -> io::Result<Completions> {
+        if !ring.params().is_feature_single_mmap() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         // SAFETY: see the assertions above; the crate has it from the kernel.
         let params = unsafe { &*ptr::from_ref(ring.params()).cast::<Params>() };
         let offsets = &params.cq_offsets;
@@ -82,6 +101,7 @@ impl Completions {
                 entries: at(offsets.cqes).cast(),
                 shared_head,
                 tail: at(offsets.tail).cast(),
+                flags: at(params.sq_offsets.flags).cast(),
                 mapping,
                 len,
             })
@@ -92,6 +112,25 @@ impl Completions {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.head == self.tail()
+    }
+
+    /// Whether an enter would bring completions.
+    #[inline]
+    pub(super) fn needs_enter(&self) -> bool {
+        self.has_flags(TASKRUN | OVERFLOW)
+    }
+
+    /// Whether there were more completions than the queue has room for.
+    #[inline]
+    pub(super) fn has_overflown(&self) -> bool {
+        self.has_flags(OVERFLOW)
+    }
+
+    #[inline]
+    fn has_flags(&self, any: u32) -> bool {
+        // Relaxed: an enter, which is what follows, synchronises.
+        // SAFETY: in the mapping.
+        unsafe { self.flags.as_ref() }.load(Ordering::Relaxed) & any != 0
     }
 
     /// The next one of those that were seen; after the last, looks for more.
@@ -159,5 +198,44 @@ impl Drop for Completions {
     fn drop(&mut self) {
         // SAFETY: made by `map` with that length, and unmapped once.
         unsafe { libc::munmap(self.mapping.as_ptr().cast(), self.len) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::ManuallyDrop;
+
+    use super::*;
+
+    #[test]
+    fn the_kernel_is_looked_at_and_gets_its_room_back_when_all_is_taken() {
+        // The counters run on behind u32::MAX.
+        let first = u32::MAX;
+        let [head, tail, flags] = [first, first, 0].map(AtomicU32::new);
+        let entries = [1, 2].map(|user_data| Cqe {
+            user_data,
+            ..Cqe::refused(0)
+        });
+        // Not dropped, since it is no mapping.
+        let mut completions = ManuallyDrop::new(Completions {
+            head: first,
+            seen: first,
+            mask: 1,
+            entries: NonNull::from(&entries).cast(),
+            shared_head: NonNull::from(&head),
+            tail: NonNull::from(&tail),
+            flags: NonNull::from(&flags),
+            mapping: NonNull::dangling(),
+            len: 0,
+        });
+        tail.store(first.wrapping_add(2), Ordering::Release);
+        assert!(!completions.is_empty());
+        assert_eq!(completions.pop(), None, "they were not seen yet");
+        let popped = [completions.pop(), completions.pop()].map(|cqe| cqe.unwrap().user_data);
+        assert_eq!(popped, [2, 1]);
+        assert_eq!(head.load(Ordering::Acquire), first);
+        assert_eq!(completions.pop(), None);
+        assert_eq!(head.load(Ordering::Acquire), first.wrapping_add(2));
+        assert!(completions.is_empty());
     }
 }

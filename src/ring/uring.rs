@@ -115,7 +115,7 @@ impl Uring {
 
     #[inline]
     pub(super) fn needs_enter(&self) -> bool {
-        self.sq.taskrun() || self.sq.cq_overflow()
+        self.completions.needs_enter()
     }
 
     #[inline]
@@ -162,7 +162,7 @@ impl Uring {
     ) -> io::Result<Entered> {
         self.sq.sync();
         self.completions.sync();
-        if self.sq.cq_overflow() {
+        if self.completions.has_overflown() {
             self.overflows = self.overflows.saturating_add(1);
         }
         let staged = (self.sq.len() as u32).min(at_most);
