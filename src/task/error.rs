@@ -27,40 +27,43 @@ use std::{
 /// # }
 /// ```
 pub struct JoinError {
-    cause: Cause,
+    // A box, so that a `Result` without an output is one word: it is stored, taken out and handed
+    // on as one, and takes no more of a task than its future does.
+    cause: Box<Cause>,
 }
+
+const _: () = assert!(size_of::<Result<(), JoinError>>() == size_of::<usize>());
 
 enum Cause {
     Cancelled,
     Refused(&'static str),
-    // The mutex makes the error `Sync`, which the payload is not; the box keeps the error, and with
-    // it each task, small.
-    Panic(Box<Mutex<Box<dyn Any + Send>>>),
+    // The mutex makes the error `Sync`, which the payload is not.
+    Panic(Mutex<Box<dyn Any + Send>>),
 }
 
 impl JoinError {
     pub(crate) fn panic(payload: Box<dyn Any + Send>) -> Self {
         Self {
-            cause: Cause::Panic(Box::new(Mutex::new(payload))),
+            cause: Box::new(Cause::Panic(Mutex::new(payload))),
         }
     }
 
     pub(crate) fn cancelled() -> Self {
         Self {
-            cause: Cause::Cancelled,
+            cause: Box::new(Cause::Cancelled),
         }
     }
 
     /// The task was never started; `why` completes "the task was refused: ".
     pub(crate) fn refused(why: &'static str) -> Self {
         Self {
-            cause: Cause::Refused(why),
+            cause: Box::new(Cause::Refused(why)),
         }
     }
 
     /// Whether the task panicked, or its future did when it was dropped.
     pub fn is_panic(&self) -> bool {
-        matches!(self.cause, Cause::Panic(_))
+        matches!(*self.cause, Cause::Panic(_))
     }
 
     /// Whether the task was ended, or not even started, without a panic: it was aborted, its
@@ -72,7 +75,7 @@ impl JoinError {
     /// Whether the task was never started because a limit was reached, so that it may be tried
     /// again later. Such an error [`is_cancelled`](Self::is_cancelled) too.
     pub fn is_refused(&self) -> bool {
-        matches!(self.cause, Cause::Refused(_))
+        matches!(*self.cause, Cause::Refused(_))
     }
 
     /// What the task panicked with, to be passed to [`std::panic::resume_unwind`].
@@ -93,18 +96,20 @@ impl JoinError {
     ///
     /// The error itself if the task did not panic.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
-        match self.cause {
+        match *self.cause {
             Cause::Panic(payload) => {
                 Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
             }
-            cause => Err(Self { cause }),
+            cause => Err(Self {
+                cause: Box::new(cause),
+            }),
         }
     }
 }
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
+        match &*self.cause {
             Cause::Cancelled => f.write_str("the task was cancelled"),
             Cause::Refused(why) => write!(f, "the task was refused: {why}"),
             Cause::Panic(payload) => {
