@@ -26,7 +26,7 @@ mod op;
 mod pipes;
 mod slices;
 mod slot;
-mod table;
+mod stable_vec;
 mod teardown;
 #[cfg(test)]
 mod tests;

@@ -30,7 +30,7 @@ use corering_buffers::BufRing;
 use super::erased::{OP_SIZE_MAX, Orphan, Payload, Refill, UNUSED, VTable};
 use super::key::Key;
 use super::multi::lease;
-use super::table::Table;
+use super::stable_vec::StableVec;
 use crate::ring::Cqe;
 
 /// The kernel cancels an operation by itself when a signal keeps it from starting a worker for it.
@@ -96,7 +96,7 @@ pub(super) enum Mode {
 
 /// All slots of one core, none of which moves when there are more.
 pub(super) struct Slots {
-    slots: Table<Slot>,
+    slots: StableVec<Slot>,
     /// The slot that was vacated last, which is in the cache still. The others follow from it.
     vacant: u32,
 }
@@ -104,7 +104,7 @@ pub(super) struct Slots {
 impl Default for Slots {
     fn default() -> Slots {
         Slots {
-            slots: Table::default(),
+            slots: StableVec::default(),
             vacant: NONE,
         }
     }

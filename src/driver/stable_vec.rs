@@ -1,4 +1,4 @@
-//! A table that grows, and whose entries do not move.
+//! A vector that grows, and whose entries do not move.
 
 use std::hint::cold_path;
 
@@ -9,26 +9,26 @@ const FIRST: usize = 4096;
 /// How many there are in each further piece, and how many come at a time.
 const CHUNK: usize = 64;
 
-/// Entries are where they were made until the table is dropped: what holds them has its whole room
+/// Entries are where they were made until all are dropped: what holds them has its whole room
 /// before the first of them is pushed, and a `Vec` that has room moves nothing.
 ///
 /// The first ones are found without a look into a table of pieces, which each operation would take
 /// several times.
-pub(super) struct Table<T> {
+pub(super) struct StableVec<T> {
     first: Vec<T>,
     more: Vec<Vec<T>>,
 }
 
-impl<T> Default for Table<T> {
-    fn default() -> Table<T> {
-        Table {
+impl<T> Default for StableVec<T> {
+    fn default() -> StableVec<T> {
+        StableVec {
             first: Vec::new(),
             more: Vec::new(),
         }
     }
 }
 
-impl<T> Table<T> {
+impl<T> StableVec<T> {
     pub(super) fn len(&self) -> usize {
         self.first.len() + self.more.len() * CHUNK
     }
@@ -46,7 +46,7 @@ impl<T> Table<T> {
             self.more.last_mut().expect("just pushed")
         };
         for index in before..after {
-            debug_assert!(piece.len() < piece.capacity(), "it would move them");
+            assert!(piece.len() < piece.capacity(), "it would move them");
             piece.push(make(index));
         }
         after
@@ -88,25 +88,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_do_not_move_while_the_table_grows() {
-        let mut table = Table::default();
+    fn entries_do_not_move_while_there_are_more() {
+        let mut entries = StableVec::default();
         let mut places = Vec::new();
-        while table.len() < FIRST + 3 * CHUNK {
-            let first = table.len();
-            assert_eq!(table.grow(|index| index), first + CHUNK);
-            places.extend((first..first + CHUNK).map(|index| &raw const *table.at(index as u32)));
+        while entries.len() < FIRST + 3 * CHUNK {
+            let first = entries.len();
+            assert_eq!(entries.grow(|index| index), first + CHUNK);
+            places.extend((first..first + CHUNK).map(|index| &raw const *entries.at(index as u32)));
         }
         for (index, place) in places.iter().enumerate() {
-            let entry: *const usize = table.at(index as u32);
-            assert_eq!((entry, table.get(index as u32)), (*place, Some(&index)));
+            let entry: *const usize = entries.at(index as u32);
+            assert_eq!((entry, entries.get(index as u32)), (*place, Some(&index)));
         }
-        assert!(table.iter().copied().eq(0..places.len()));
-        assert_eq!(table.get(places.len() as u32), None);
+        assert!(entries.iter().copied().eq(0..places.len()));
+        assert_eq!(entries.get(places.len() as u32), None);
     }
 
     #[test]
     #[should_panic(expected = "no such entry")]
     fn an_entry_that_is_not_there_is_not_given() {
-        Table::<u8>::default().at(0);
+        StableVec::<u8>::default().at(0);
     }
 }
