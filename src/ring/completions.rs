@@ -82,7 +82,7 @@ pub(super) struct Completions {
 impl Completions {
     pub(super) fn new(ring: &IoUring) -> io::Result<Completions> {
         if !ring.params().is_feature_single_mmap() {
-            return Err(io::ErrorKind::Unsupported.into());
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         // SAFETY: see the assertions above; the crate has it from the kernel.
         let params = unsafe { &*ptr::from_ref(ring.params()).cast::<Params>() };
@@ -108,7 +108,7 @@ impl Completions {
         }
     }
 
-    /// Whether the kernel has written more than was taken.
+    /// Whether all that the kernel has written was taken.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.head == self.tail()

@@ -1,7 +1,9 @@
 //! `instructions`: user-space instructions of a request, under callgrind.
 //!
 //! Two runs that differ in nothing but the number of requests: what they differ in instructions is
-//! what the requests cost, and start and end cancel out. The one figure here that repeats.
+//! what the requests cost, and start and end cancel out. The one figure here that hardly depends on
+//! the machine: what moves it by a few percent is how often the next request is there when an
+//! answer is sent, so that one poll does for both.
 
 use std::io;
 
