@@ -3,11 +3,14 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
+use std::time::{Duration, Instant};
 
 const CLIENTS: usize = 8;
 const ROUNDS: usize = 500;
 /// Keys that a client sets in each round, all with one write.
 const KEYS: usize = 32;
+/// For the server's cores to start.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(address: SocketAddr) -> io::Result<()> {
     let clients = (0..CLIENTS).map(|number| thread::spawn(move || ask(address, number)));
@@ -60,8 +63,19 @@ struct Client {
 }
 
 impl Client {
+    /// Tries again as long as no core listens.
     fn connect(address: SocketAddr) -> io::Result<Client> {
-        let stream = TcpStream::connect(address)?;
+        let end = Instant::now() + PATIENCE;
+        let stream = loop {
+            match TcpStream::connect(address) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::ConnectionRefused && Instant::now() < end =>
+                {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                connected => break connected?,
+            }
+        };
         stream.set_nodelay(true)?;
         let stream = BufReader::new(stream);
         Ok(Client {
