@@ -1,7 +1,5 @@
 //! The core's provided buffers, and who waits for one.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::io;
 use std::rc::{Rc, Weak};
 
@@ -19,51 +17,6 @@ const DATAGRAMS_AT_ONCE: u32 = 8;
 pub(crate) trait Resume {
     /// There may be buffers again.
     fn resume(self: Rc<Self>);
-}
-
-/// Who waits for buffers, oldest first. Whether anybody does is asked after each batch of tasks,
-/// and answered without a borrow.
-pub(super) struct Starved<T> {
-    line: RefCell<VecDeque<T>>,
-    len: Cell<usize>,
-}
-
-impl<T> Starved<T> {
-    pub(super) const fn new() -> Starved<T> {
-        Starved {
-            line: RefCell::new(VecDeque::new()),
-            len: Cell::new(0),
-        }
-    }
-
-    fn push(&self, waiting: T) {
-        let mut line = self.line.borrow_mut();
-        line.push_back(waiting);
-        self.len.set(line.len());
-    }
-
-    fn pop(&self) -> Option<T> {
-        let mut line = self.line.borrow_mut();
-        let first = line.pop_front();
-        self.len.set(line.len());
-        first
-    }
-
-    #[inline]
-    fn len(&self) -> usize {
-        self.len.get()
-    }
-
-    #[inline]
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Empties it.
-    pub(super) fn take(&self) -> VecDeque<T> {
-        self.len.set(0);
-        self.line.take()
-    }
 }
 
 impl Driver {

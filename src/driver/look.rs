@@ -8,7 +8,8 @@ impl Driver {
     #[inline]
     pub(crate) fn needs_enter(&self) -> bool {
         let core = self.core.borrow();
-        core.has_staged() || core.ring.as_ref().is_some_and(Ring::needs_enter)
+        let is_staged = core.has_staged() || !self.departing.is_empty();
+        is_staged || core.ring.as_ref().is_some_and(Ring::needs_enter)
     }
 
     /// Whether there is something to reap, or would be after an enter. Cheap, for spinning.
@@ -17,8 +18,8 @@ impl Driver {
         self.core.borrow().ring.as_ref().is_some_and(Ring::has_work)
     }
 
-    /// Whether a turn would find nothing to do here: nobody waits for buffers, no op lingers, and
-    /// nothing is to be submitted or reaped, now or after an enter.
+    /// Whether a turn would find nothing to do here: nobody waits for buffers or for the next
+    /// submission, no op lingers, and nothing is to be submitted or reaped, now or after an enter.
     #[inline]
     pub(crate) fn is_at_rest(&self) -> bool {
         let core = self.core.borrow();
@@ -27,6 +28,7 @@ impl Driver {
             && core.cancels.is_empty()
             && core.backlog.is_empty()
             && core.lingering.is_empty()
+            && self.departing.is_empty()
             && !self.is_anybody_starved()
     }
 
@@ -35,12 +37,13 @@ impl Driver {
     pub(crate) fn is_quiet(&self) -> bool {
         let core = self.core.borrow();
         let is_quiet = core.ring.as_ref().is_none_or(Ring::is_quiet);
-        is_quiet && core.cancels.is_empty() && core.backlog.is_empty()
+        let is_quiet = is_quiet && core.cancels.is_empty() && core.backlog.is_empty();
+        is_quiet && self.departing.is_empty()
     }
 
     /// Whether something waits to be submitted.
     #[inline]
     pub(crate) fn has_staged(&self) -> bool {
-        self.core.borrow().has_staged()
+        !self.departing.is_empty() || self.core.borrow().has_staged()
     }
 }

@@ -4,6 +4,7 @@
 //! * [`op`]: what a single-shot op is, its claim ([`Ticket`]) and its future ([`Submit`]).
 //! * [`multi`]: what a multishot op is.
 //! * `buffers`: the provided buffers, and who waits for one. `pipes`: those for splicing.
+//! * `departures`: what is kept back until the next submission.
 //! * `teardown`: how a core ends without freeing what the kernel may still touch.
 //!
 //! # Rules
@@ -18,8 +19,10 @@
 pub(crate) mod budget;
 mod buffers;
 mod counts;
+mod departures;
 mod erased;
 mod key;
+mod line;
 mod look;
 mod multi;
 mod op;
@@ -42,9 +45,11 @@ use std::task::Waker;
 use corering_buffers::BufRing;
 
 pub(crate) use self::buffers::Resume;
-use self::buffers::{SPARE_BYTES, Starved};
+use self::buffers::SPARE_BYTES;
 pub(crate) use self::counts::Counts;
+pub(crate) use self::departures::Departs;
 pub(crate) use self::key::Key;
+use self::line::Line;
 pub(crate) use self::multi::{BUFFER_GROUP, DATAGRAM_GROUP, MultiOp, provide_buffers};
 pub(crate) use self::op::{Op, Submit, Ticket, copied, filled};
 pub(crate) use self::pipes::Pipe;
@@ -69,10 +74,12 @@ pub(crate) struct Driver {
     datagram_buffers: OnceCell<Rc<BufRing>>,
     clock: Clock,
     /// Streams that found no buffer, oldest first; see [`Driver::starve`].
-    starved: Starved<Rc<dyn Resume>>,
+    starved: Line<Rc<dyn Resume>>,
     /// Sockets that found no buffer for datagrams, oldest first. Each is there at most once, and
     /// not kept by it: who closes one waits for nobody here.
-    starved_of_datagrams: Starved<Weak<dyn Resume>>,
+    starved_of_datagrams: Line<Weak<dyn Resume>>,
+    /// Resources with something to submit that they have kept back. Each is there at most once.
+    departing: Line<Rc<dyn Departs>>,
     /// Bytes that ops without a provided buffer may still put aside; see [`Driver::borrow_bytes`].
     spare_bytes: Cell<usize>,
     /// Pipes that are not in use.
@@ -127,8 +134,9 @@ impl Driver {
             }),
             buffers,
             datagram_buffers: OnceCell::new(),
-            starved: Starved::new(),
-            starved_of_datagrams: Starved::new(),
+            starved: Line::new(),
+            starved_of_datagrams: Line::new(),
+            departing: Line::new(),
             spare_bytes: Cell::new(SPARE_BYTES),
             pipes: RefCell::default(),
         })
@@ -233,6 +241,9 @@ impl Driver {
     /// What `io_uring_enter` reports, but not what passes by itself (`EINTR`, `EAGAIN`, `EBUSY`,
     /// `ENOMEM`, `ETIME`).
     pub(crate) fn enter(&self, wait: Wait) -> io::Result<()> {
+        if !self.departing.is_empty() {
+            self.let_depart();
+        }
         let mut core = self.core.borrow_mut();
         let whole = core.flush();
         // What did not fit must not wait for a completion that it alone would bring.

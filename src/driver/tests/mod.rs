@@ -7,6 +7,7 @@
 mod cancels;
 mod catalogue;
 mod connects;
+mod departures;
 mod ends;
 mod multishot;
 mod queues;
