@@ -87,6 +87,7 @@ fn catalogue() -> Vec<Row> {
         Row::of::<datagram::Receive<datagram::ByPeek>>(),
         Row::of::<datagram::Send<datagram::ByAddress>>(),
         Row::of::<datagram::Send<datagram::WithControl>>(),
+        Row::of::<datagram::Send<datagram::Together>>(),
         Row::of::<unix_receive::Receive<unix_receive::Datagrams>>(),
         Row::of::<unix_receive::Receive<unix_receive::Records<false>>>(),
         Row::of::<unix_receive::Receive<unix_receive::Records<true>>>(),

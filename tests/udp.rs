@@ -2,6 +2,8 @@
 
 #[path = "udp/beside.rs"]
 mod beside;
+#[path = "udp/trains.rs"]
+mod trains;
 #[path = "udp/turns.rs"]
 mod turns;
 #[path = "udp/unawaited.rs"]

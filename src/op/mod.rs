@@ -13,6 +13,7 @@ mod close;
 mod connect;
 mod fsync;
 mod ftruncate;
+mod held;
 mod kick;
 mod mkdir;
 #[allow(dead_code, reason = "one core alone has nobody to tell")]
@@ -30,11 +31,13 @@ mod rename;
 mod send;
 mod send_descriptors;
 mod send_to;
+mod send_train;
 mod send_vectored;
 mod send_zc;
 mod sendmsg;
 mod splice_out;
 mod statx;
+mod train;
 mod unlink;
 mod write;
 
@@ -50,6 +53,7 @@ pub(crate) use self::close::Close;
 pub(crate) use self::connect::Connect;
 pub(crate) use self::fsync::Fsync;
 pub(crate) use self::ftruncate::Ftruncate;
+pub(crate) use self::held::Held;
 pub(crate) use self::kick::Kick;
 pub(crate) use self::mkdir::Mkdir;
 #[allow(unused_imports, reason = "one core alone has nobody to tell")]
@@ -67,11 +71,13 @@ pub(crate) use self::rename::Rename;
 pub(crate) use self::send::Send;
 pub(crate) use self::send_descriptors::SendDescriptors;
 pub(crate) use self::send_to::SendTo;
+pub(crate) use self::send_train::SendTrain;
 pub(crate) use self::send_vectored::SendVectored;
 pub(crate) use self::send_zc::SendZc;
 pub(crate) use self::sendmsg::SendMsg;
 pub(crate) use self::splice_out::SpliceOut;
 pub(crate) use self::statx::{Stat, Statx, Target};
+pub(crate) use self::train::Train;
 pub(crate) use self::unlink::Unlink;
 pub(crate) use self::write::Write;
 use crate::driver::{Item, Op};
@@ -182,6 +188,9 @@ pub(crate) trait MessageSender: 'static {
 
     /// The same for a send that nobody waits for.
     fn sent_unnoticed(&self, cqe: Cqe);
+
+    /// Several sends that nobody waits for have ended: the kernel has taken all of them, or none.
+    fn train_ended(self: Rc<Self>, train: Train, cqe: Cqe);
 }
 
 /// A listening socket, as its accepts see it.

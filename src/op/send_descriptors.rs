@@ -39,10 +39,9 @@ unsafe impl<S: Sender, B: IoBuf> Op for SendDescriptors<S, B> {
     const COMMITTED: bool = true;
 
     fn fill<'op>(&'op mut self, sqe: &mut Sqe<'op>) {
-        let (start, len) = self.buf.parts();
         sqe.op(opcode::SENDMSG)
             .fd(self.socket.fd())
-            .address(self.message.lend(start, len))
+            .address(self.message.lend([self.buf.parts()]))
             .len(1)
             .op_flags(libc::MSG_NOSIGNAL.cast_unsigned());
     }

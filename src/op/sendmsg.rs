@@ -48,10 +48,9 @@ unsafe impl<S: MessageSender, B: IoBuf> Op for SendMsg<S, B> {
     const COMMITTED: bool = true;
 
     fn fill<'op>(&'op mut self, sqe: &mut Sqe<'op>) {
-        let (start, len) = self.buf.parts();
         sqe.op(opcode::SENDMSG)
             .fd(self.socket.fd())
-            .address(self.message.lend(start, len))
+            .address(self.message.lend([self.buf.parts()]))
             .len(1)
             .op_flags(self.socket.flags());
     }

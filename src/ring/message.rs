@@ -2,7 +2,6 @@
 #![allow(unsafe_code)]
 
 use std::ops::Range;
-use std::ptr;
 
 use super::Name;
 
@@ -37,7 +36,7 @@ impl MessageHeader {
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     header: MessageHeader,
-    vector: libc::iovec,
+    vectors: Vec<libc::iovec>,
     name: Name,
     control: Vec<u8>,
 }
@@ -47,20 +46,25 @@ impl Outgoing {
     pub(crate) fn new(name: Name, control: Vec<u8>) -> Box<Outgoing> {
         Box::new(Outgoing {
             header: MessageHeader::default(),
-            vector: libc::iovec {
-                iov_base: ptr::null_mut(),
-                iov_len: 0,
-            },
+            vectors: Vec::new(),
             name,
             control,
         })
     }
 
-    /// The header, complete with `len` bytes from `start`. It points to `self`, so `self` stays
-    /// where it is until the op has ended.
-    pub(crate) fn lend(&mut self, start: *const u8, len: usize) -> &MessageHeader {
-        self.vector.iov_base = start.cast_mut().cast();
-        self.vector.iov_len = len;
+    /// The header, complete with the bytes of `parts`: address and length. It points to `self`, so
+    /// `self` stays where it is until the op has ended.
+    pub(crate) fn lend(
+        &mut self,
+        parts: impl IntoIterator<Item = (*const u8, usize)>,
+    ) -> &MessageHeader {
+        let vector = |(start, len): (*const u8, usize)| libc::iovec {
+            iov_base: start.cast_mut().cast(),
+            iov_len: len,
+        };
+        // It may be lent again, when the op is submitted anew.
+        self.vectors.clear();
+        self.vectors.extend(parts.into_iter().map(vector));
         let header = &mut self.header.0;
         let name = self.name.as_bytes();
         if !name.is_empty() {
@@ -71,8 +75,8 @@ impl Outgoing {
             header.msg_control = self.control.as_mut_ptr().cast();
             header.msg_controllen = self.control.len() as _;
         }
-        header.msg_iov = &raw mut self.vector;
-        header.msg_iovlen = 1;
+        header.msg_iov = self.vectors.as_mut_ptr();
+        header.msg_iovlen = self.vectors.len();
         &self.header
     }
 }

@@ -16,7 +16,7 @@ use futures_lite::future::poll_once;
 use crate::cell::{Attempt, Course, End, Got, How, Scene, State, Way, turns};
 
 const NONE: &str = "it works on nothing";
-const NO_CANCEL: &str = "it is no operation: there is no cancel()";
+pub(crate) const NO_CANCEL: &str = "it is no operation: there is no cancel()";
 
 pub(crate) struct Nop;
 

@@ -11,6 +11,7 @@ use futures_lite::future::poll_once;
 
 use crate::cell::{Attempt, Course, End, Got, How, Scene, State, Way, turns};
 use crate::common::{localhost, pattern};
+use crate::core::NO_CANCEL;
 use crate::peer::without_runtime;
 
 /// A way to receive.
@@ -184,6 +185,9 @@ impl<M: Means> Scene for Receive<M> {
 pub(crate) trait Sends: 'static {
     const NAME: &'static str;
     const FILES: &'static [&'static str];
+    /// How often it sends the message.
+    const TIMES: usize = 1;
+    const IS_CANCELLED: bool = true;
 
     fn begin(socket: Rc<UdpSocket>, how: Rc<How>) -> Attempt;
 }
@@ -221,6 +225,29 @@ impl Sends for WithControl {
     }
 }
 
+/// Two that nobody waits for, and one that waits for its end.
+pub(crate) struct Together;
+
+impl Sends for Together {
+    const NAME: &'static str = "udp try_send";
+    const FILES: &'static [&'static str] = &["held.rs", "train.rs", "send_train.rs"];
+    const TIMES: usize = 3;
+    const IS_CANCELLED: bool = false;
+
+    fn begin(socket: Rc<UdpSocket>, how: Rc<How>) -> Attempt {
+        let all = async move {
+            for _ in 0..2 {
+                if let Err((error, buf)) = socket.try_send(message()) {
+                    assert!(buf == message(), "the buffer is back");
+                    return Got::of(Err(error), Got::Count);
+                }
+            }
+            Got::of(socket.send(message()).await.0, Got::Count)
+        };
+        Box::pin(async move { how.end_plain(all).await })
+    }
+}
+
 fn message() -> Vec<u8> {
     pattern(9, 1_200)
 }
@@ -237,13 +264,15 @@ impl<M: Sends> Send<M> {
         Rc::clone(self.socket.borrow().as_ref().expect("it is there"))
     }
 
-    /// Checks what the peer got: the message at most once, and `next`.
+    /// Checks what the peer got: the message as often as it may be, and `next`.
     fn check(&self, end: &End, next: &[&[u8]]) {
         let (least, most) = match end.got {
             Some(Got::Count(n)) => {
                 assert_eq!(n, message().len());
                 (1, 1)
             }
+            // Its time was up, but it was sent.
+            Some(Got::TimedOut) if !M::IS_CANCELLED => (1, 1),
             Some(_) => (0, 0),
             None if end.state == State::Unpolled => (0, 0),
             // It may have been ended before it was sent.
@@ -254,7 +283,8 @@ impl<M: Sends> Send<M> {
         };
         let got = rest_in(&self.peer);
         let count = got.len().checked_sub(next.len()).expect("what came after");
-        assert!((least..=most).contains(&count), "{count} messages");
+        let all = least * M::TIMES..=most * M::TIMES;
+        assert!(all.contains(&count), "{count} messages");
         assert!(got[..count].iter().all(|datagram| *datagram == message()));
         assert_eq!(got[count..], *next);
     }
@@ -271,6 +301,11 @@ impl<M: Sends> Scene for Send<M> {
             peer,
             means: PhantomData,
         }
+    }
+
+    fn missing(way: Way, _: State) -> Option<&'static str> {
+        let is_missing = matches!(way, Way::Cancel | Way::CancelDropped) && !M::IS_CANCELLED;
+        is_missing.then_some(NO_CANCEL)
     }
 
     fn begin(self: &Rc<Self>, how: Rc<How>) -> Attempt {

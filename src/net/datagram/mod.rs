@@ -18,6 +18,7 @@ mod close;
 mod control;
 mod family;
 mod inbox;
+mod outbox;
 mod recv;
 mod recv_from;
 mod recv_side;
@@ -94,8 +95,9 @@ impl Socket {
     }
 
     /// The user's handle is gone: cancels the receive, and gives committed sends their last time.
-    pub(crate) fn abandon(&self) {
+    pub(crate) fn abandon(self: &Rc<Self>) {
         self.stop_receiving();
+        self.send_kept();
         self.linger();
     }
 }

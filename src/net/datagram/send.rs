@@ -16,7 +16,7 @@ use super::control::Control;
 use crate::driver::{Op, Ticket};
 use crate::io::waiters::Place;
 use crate::io::{Operation, Sealed, cancelled};
-use crate::op::{self, MessageSender, SendTo};
+use crate::op::{self, Held, MessageSender, SendTo};
 use crate::ring::Name;
 use crate::time::{Sleep, sleep};
 
@@ -191,7 +191,7 @@ impl<'a, T: Sends> InTurn<'a, T> {
 }
 
 impl Socket {
-    /// Commits a send that nobody waits for, if it may go at once.
+    /// Commits a send that nobody waits for, if there is a turn for it now.
     #[inline]
     pub(crate) fn try_send<B: IoBuf>(
         self: &Rc<Self>,
@@ -204,13 +204,10 @@ impl Socket {
         if !self.take_turn() {
             return Err((io::ErrorKind::WouldBlock.into(), buf));
         }
-        let socket = Rc::clone(self);
         let turn = Turn(self);
-        let key = self.driver.submit_detached(SendTo { socket, buf, name });
+        let held = Held::new(buf);
         mem::forget(turn);
-        if let Some(key) = key {
-            self.unnoticed(key);
-        }
+        self.keep_back(name, held);
         Ok(())
     }
 }

@@ -1,11 +1,13 @@
 //! The send side of a socket: how many sends are in flight, and who waits for a turn.
 
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use super::outbox::Outbox;
 use super::{LINGER_NS, Socket};
 use crate::driver::Key;
 use crate::io::waiters::{Place, Waiters};
-use crate::op::MessageSender;
+use crate::op::{MessageSender, Train};
 use crate::ring::{Cqe, Fd};
 
 #[derive(Default)]
@@ -16,14 +18,25 @@ pub(super) struct SendSide {
     unnoticed: Vec<Key>,
     /// Somebody waits for all of them to end.
     draining: bool,
+    /// Sends that are not submitted yet. Each counts as in flight.
+    pub(super) outbox: Outbox,
 }
 
 impl Socket {
     /// Waits in line for one of the sends that may be in flight. Ready: it counts as one of them
     /// until [`MessageSender::sent`].
     #[inline]
-    pub(super) fn poll_turn(&self, place: &mut Option<Place>, cx: &Context<'_>) -> Poll<()> {
+    pub(super) fn poll_turn(
+        self: &Rc<Self>,
+        place: &mut Option<Place>,
+        cx: &Context<'_>,
+    ) -> Poll<()> {
         let mut side = self.send.borrow_mut();
+        if !side.outbox.is_empty() {
+            drop(side);
+            self.send_kept(); // nothing overtakes it
+            side = self.send.borrow_mut();
+        }
         if side.in_flight < self.shape.sends && side.waiters.may_go(*place) {
             side.in_flight += 1;
             return Poll::Ready(());
@@ -64,6 +77,28 @@ impl Socket {
         if let Some(next) = next {
             next.wake();
         }
+    }
+
+    /// So many sends have ended.
+    #[inline]
+    pub(super) fn sends_ended(&self, count: u16) {
+        let mut side = self.send.borrow_mut();
+        side.in_flight -= count;
+        let awaited = !side.waiters.is_empty();
+        drop(side);
+        if awaited {
+            (0..count).for_each(|_| self.wake_sender());
+        }
+    }
+
+    /// An error that a send was told and that is none of its own goes to the next receive: the
+    /// kernel tells of it once. False if it is another one.
+    pub(super) fn tell_of_late_error(&self, cqe: Cqe) -> bool {
+        let is_late = self.shape.late_errors.contains(&-cqe.res);
+        if is_late {
+            self.fail(-cqe.res);
+        }
+        is_late
     }
 
     /// Takes a turn if there is one now and nobody waits for it.
@@ -144,20 +179,15 @@ impl MessageSender for Socket {
 
     #[inline]
     fn sent(&self) {
-        let mut side = self.send.borrow_mut();
-        side.in_flight -= 1;
-        let awaited = !side.waiters.is_empty();
-        drop(side);
-        if awaited {
-            self.wake_sender();
-        }
+        self.sends_ended(1);
     }
 
     fn sent_unnoticed(&self, cqe: Cqe) {
         self.sent();
-        // The kernel tells of it once. It is not this message's, so it is not dropped with it.
-        if self.shape.late_errors.contains(&-cqe.res) {
-            self.fail(-cqe.res);
-        }
+        self.tell_of_late_error(cqe);
+    }
+
+    fn train_ended(self: Rc<Self>, train: Train, cqe: Cqe) {
+        self.end_train(train, cqe);
     }
 }

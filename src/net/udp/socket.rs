@@ -34,7 +34,8 @@ use crate::ring::{Fd, Name, SocketOption};
 /// # Sending
 ///
 /// Each send is one datagram, sent whole or not at all. 64 sends of one socket may be in flight at
-/// once; others wait in order.
+/// once; others wait in order. Those that nobody waits for, of
+/// [`try_send_to`](UdpSocket::try_send_to), go together as far as they are for one address.
 ///
 /// # Errors
 ///
@@ -285,7 +286,7 @@ impl UdpSocket {
     /// A task that answers datagrams one after the other waits a turn of the core for each. If it
     /// needs neither the buffer nor to know how a send went, it takes
     /// [`try_send_to`](UdpSocket::try_send_to), and this when that has no room: then the answers to
-    /// all that has come go out with one system call.
+    /// all that has come go out with one system call, and those to one peer as one message.
     ///
     /// # Errors
     ///

@@ -34,6 +34,12 @@ impl UdpSocket {
     /// dropped when it was sent. An error of this datagram is lost, as that of a
     /// [`send_to`](UdpSocket::send_to) whose future is dropped when its turn has come.
     ///
+    /// Datagrams that follow each other until then, to one address and of one length, but for the
+    /// last, which may be shorter, are one message for the kernel, and only there cut into
+    /// datagrams again (GSO): many for the price of little more than one. Where that cannot be, as
+    /// with datagrams that are longer than the path allows, they go one by one. The receiver cannot
+    /// tell. A buffer that is no [`Lease`](crate::Lease) is boxed until then.
+    ///
     /// # Errors
     ///
     /// With the buffer: `WouldBlock`, if 64 sends of this socket are in flight or others wait for
@@ -42,11 +48,12 @@ impl UdpSocket {
     ///
     /// # Kernel
     ///
-    /// As [`send_to`](UdpSocket::send_to).
+    /// As [`send_to`](UdpSocket::send_to), and for several `IORING_OP_SENDMSG` with `UDP_SEGMENT`.
     ///
     /// # Source
     ///
-    /// [`sendto(2)`](https://man7.org/linux/man-pages/man2/sendto.2.html)
+    /// [`sendto(2)`](https://man7.org/linux/man-pages/man2/sendto.2.html),
+    /// [`udp(7)`](https://man7.org/linux/man-pages/man7/udp.7.html)
     ///
     /// # Examples
     ///
