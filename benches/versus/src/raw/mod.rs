@@ -11,6 +11,7 @@
 //! A connection is known by its descriptor, which is closed only after its receive has ended and
 //! its last send is done: no completion can meet a descriptor that was given away anew.
 
+mod answers;
 mod buffers;
 mod queues;
 mod store;

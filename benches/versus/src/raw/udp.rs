@@ -1,7 +1,8 @@
 #![allow(unsafe_code)]
 //! raw, for datagrams: one multishot receive per socket, which brings the sender's address with
 //! each; what came goes back from where the kernel put it, to the address that lies beside it. One
-//! enter per turn submits all sends and reaps all that is done.
+//! enter per turn submits all sends and reaps all that is done. Answers of one turn that follow
+//! each other to one address are one message, which the kernel cuts.
 //!
 //! With trains, the kernel hands over a train of datagrams as one, with their common length in a
 //! control message, and cuts one send into as many as that. The length is an option of the socket,
@@ -15,6 +16,7 @@ use std::ptr;
 use io_uring::types::{Fd, RecvMsgOut};
 use io_uring::{cqueue, opcode};
 
+use crate::raw::answers::{Datagram, Message, together};
 use crate::raw::buffers::{Buffers, GROUP};
 use crate::raw::queues::{Queues, build};
 use crate::server::{ServeOptions, echoed};
@@ -22,6 +24,7 @@ use crate::sys;
 
 const RECV: u64 = 1;
 const SEND: u64 = 2;
+const SEND_TOGETHER: u64 = 3;
 
 /// `struct io_uring_recvmsg_out`.
 const HEADER: u32 = 16;
@@ -64,17 +67,22 @@ fn run(sockets: Vec<UdpSocket>, count: u16, size: u32, control: usize) -> io::Re
         template: Box::leak(Box::new(template)),
         sockets: sockets.into_iter().map(Socket::new).collect(),
         starved: Vec::new(),
+        answering: Vec::new(),
+        messages: Vec::new(),
+        free: Vec::new(),
     };
     for index in 0..server.sockets.len() {
         server.receive(index as u32);
     }
     loop {
+        server.send_answers();
         server.buffers.publish();
         server.queues.enter(&mut completions, false)?;
         for cqe in completions.by_ref() {
             let index = cqe.user_data() as u32;
             match cqe.user_data() >> 48 {
                 RECV => server.received(index, cqe.result(), cqe.flags())?,
+                SEND_TOGETHER => server.sent_together(index, cqe.result())?,
                 _ => server.sent((cqe.user_data() >> 32) as u16, cqe.result())?,
             }
         }
@@ -85,11 +93,17 @@ struct Socket {
     socket: UdpSocket,
     /// The option's value.
     segment: u16,
+    /// What has come in this turn and goes back.
+    answers: Vec<Datagram>,
 }
 
 impl Socket {
     fn new(socket: UdpSocket) -> Self {
-        Self { socket, segment: 0 }
+        Self {
+            socket,
+            segment: 0,
+            answers: Vec::new(),
+        }
     }
 }
 
@@ -100,6 +114,13 @@ struct Server<'ring> {
     sockets: Vec<Socket>,
     /// Sockets whose receive found no buffer.
     starved: Vec<u32>,
+    /// Sockets that have answers.
+    answering: Vec<u32>,
+    /// Messages of several datagrams, and those that are not on their way. Boxed: the kernel reads
+    /// them where they are.
+    #[expect(clippy::vec_box, reason = "they may not move when the list grows")]
+    messages: Vec<Box<Message>>,
+    free: Vec<u32>,
 }
 
 impl Server<'_> {
@@ -142,16 +163,54 @@ impl Server<'_> {
             socket.segment = segment;
         }
         let (name, payload) = (message.name_data(), message.payload_data());
-        let send = opcode::Send::new(
-            Fd(socket.socket.as_raw_fd()),
-            payload.as_ptr(),
-            payload.len() as u32,
-        )
-        .dest_addr(name.as_ptr().cast())
-        .dest_addr_len(name.len() as libc::socklen_t)
-        .build()
-        .user_data(SEND << 48 | u64::from(bid) << 32 | u64::from(index));
-        self.queues.push(&send);
+        if socket.answers.is_empty() {
+            self.answering.push(index);
+        }
+        socket.answers.push(Datagram {
+            bid,
+            name: (name.as_ptr(), name.len()),
+            payload: (payload.as_ptr(), payload.len()),
+        });
+        Ok(())
+    }
+
+    /// Sends what has come in this turn. A train that the kernel has joined goes by itself.
+    fn send_answers(&mut self) {
+        for index in self.answering.drain(..) {
+            let socket = &mut self.sockets[index as usize];
+            let fd = Fd(socket.socket.as_raw_fd());
+            let mut rest = &socket.answers[..];
+            while !rest.is_empty() {
+                let count = if socket.segment == 0 {
+                    together(rest)
+                } else {
+                    1
+                };
+                let (answers, others) = rest.split_at(count);
+                rest = others;
+                let send = if let [answer] = answers {
+                    let bid = u64::from(answer.bid);
+                    answer.send(fd).user_data(SEND << 48 | bid << 32)
+                } else {
+                    let number = self.free.pop().unwrap_or_else(|| {
+                        self.messages.push(Message::new());
+                        self.messages.len() as u32 - 1
+                    });
+                    let send = self.messages[number as usize].send(fd, answers);
+                    send.user_data(SEND_TOGETHER << 48 | u64::from(number))
+                };
+                self.queues.push(&send);
+            }
+            socket.answers.clear();
+        }
+    }
+
+    fn sent_together(&mut self, number: u32, result: i32) -> io::Result<()> {
+        self.free.push(number);
+        for at in 0..self.messages[number as usize].bids.len() {
+            let bid = self.messages[number as usize].bids[at];
+            self.sent(bid, result)?;
+        }
         Ok(())
     }
 
