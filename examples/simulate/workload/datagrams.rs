@@ -93,6 +93,8 @@ async fn bound(scene: &Scene, address: SocketAddr) -> UdpSocket {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Sent {
     Surely,
+    /// Nobody is told if it fails.
+    HandedOver,
     Perhaps,
     Not,
 }
@@ -100,7 +102,7 @@ enum Sent {
 async fn send(scene: &Scene, socket: &UdpSocket, bytes: Vec<u8>, random: &mut Random) -> Sent {
     let fate = Fate::random(random, scene.style.ends);
     let len = bytes.len();
-    let fated = match random.below(3) {
+    let fated = match random.below(5) {
         0 => {
             let mut control = Control::new();
             control.set_ecn(1);
@@ -111,6 +113,12 @@ async fn send(scene: &Scene, socket: &UdpSocket, bytes: Vec<u8>, random: &mut Ra
             Ok(peer) => fate.of(socket.send_to(bytes, peer), identity).await,
             Err(_) => return Sent::Not,
         },
+        2 | 3 => {
+            return match socket.try_send(bytes) {
+                Ok(()) => Sent::HandedOver,
+                Err(_) => Sent::Not,
+            };
+        }
         _ => fate.of(socket.send(bytes), identity).await,
     };
     match fated {
@@ -257,7 +265,10 @@ fn came(scene: &Scene, bytes: &[u8], ahead: &mut BTreeMap<u64, Sent>) {
 
 /// Nothing of this comes any more.
 fn forget(scene: &Scene, ahead: &mut BTreeMap<u64, Sent>) {
-    let lost = ahead.iter().find(|(_, sent)| **sent == Sent::Surely);
+    let told = scene.sim.happened(Fault::Error) > 0;
+    let lost = ahead
+        .iter()
+        .find(|(_, sent)| **sent == Sent::Surely || **sent == Sent::HandedOver && !told);
     if let Some((number, _)) = lost {
         scene.violation(format!("datagram {number} is lost on its own host"));
     }
