@@ -133,17 +133,25 @@ impl Completions {
         unsafe { self.flags.as_ref() }.load(Ordering::Relaxed) & any != 0
     }
 
-    /// The next one of those that were seen; after the last, looks for more.
+    /// The next one of those that were seen, where the kernel has put it; after the last, looks for
+    /// more.
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<Cqe> {
+    pub(super) fn pop(&mut self) -> Option<&Cqe> {
         if self.head == self.seen {
             self.sync();
             return None;
         }
         let index = self.head & self.mask;
         self.head = self.head.wrapping_add(1);
-        // SAFETY: between the head and the tail that was seen; see the invariants.
-        Some(unsafe { self.entries.add(index as usize).read() })
+        // SAFETY: between the head and the tail that was seen; see the invariants. It stays until
+        // the head is published, which no call does as long as the reference lives.
+        Some(unsafe { self.entries.add(index as usize).as_ref() })
+    }
+
+    /// How many were taken, counted on behind `u32::MAX`.
+    #[inline]
+    pub(super) fn position(&self) -> u32 {
+        self.head
     }
 
     /// Gives the kernel the room of what was taken, and looks at what it has written.
@@ -231,7 +239,7 @@ mod tests {
         tail.store(first.wrapping_add(2), Ordering::Release);
         assert!(!completions.is_empty());
         assert_eq!(completions.pop(), None, "they were not seen yet");
-        let popped = [completions.pop(), completions.pop()].map(|cqe| cqe.unwrap().user_data);
+        let popped = [(); 2].map(|()| completions.pop().unwrap().user_data);
         assert_eq!(popped, [2, 1]);
         assert_eq!(head.load(Ordering::Acquire), first);
         assert_eq!(completions.pop(), None);

@@ -11,6 +11,12 @@ const NOTIFICATION: u32 = 1 << 3;
 const BUFFER_MORE: u32 = 1 << 4;
 const BUFFER_SHIFT: u32 = 16;
 
+/// Whether the flags of a receive's completion say that the socket held more bytes than it took.
+#[inline]
+pub(crate) fn sock_nonempty(flags: u32) -> bool {
+    flags & SOCK_NONEMPTY != 0
+}
+
 /// One completion queue entry.
 ///
 /// An op has one or more; the last is the one without [`is_more`](Cqe::is_more), and until then
@@ -64,12 +70,6 @@ impl Cqe {
     #[inline]
     pub(crate) fn buffer_is_kept(self) -> bool {
         self.flags & BUFFER_MORE != 0
-    }
-
-    /// Whether the socket held more bytes than this receive took.
-    #[inline]
-    pub(crate) fn sock_nonempty(self) -> bool {
-        self.flags & SOCK_NONEMPTY != 0
     }
 
     /// The result, with the kernel's errno untouched.

@@ -54,7 +54,7 @@ use socket2::{Domain, Protocol, Type};
 
 pub(crate) use clock::Clock;
 pub(crate) use control::ControlData;
-pub(crate) use cqe::Cqe;
+pub(crate) use cqe::{Cqe, sock_nonempty};
 pub use diagnose::{Cause, Unavailable};
 pub(crate) use fd::Fd;
 pub use kick::Kick;
@@ -301,11 +301,21 @@ impl Ring {
 
     /// The next completion of those seen by the last enter.
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<Cqe> {
+    pub(crate) fn pop(&mut self) -> Option<&Cqe> {
         match &mut self.kernel {
             Kernel::Uring(uring) => uring.pop(),
             #[cfg(feature = "sim")]
             Kernel::Sim(sim) => sim.pop(),
+        }
+    }
+
+    /// Grows by one with each completion that is popped, and wraps.
+    #[inline]
+    pub(crate) fn position(&self) -> u32 {
+        match &self.kernel {
+            Kernel::Uring(uring) => uring.position(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.position(),
         }
     }
 

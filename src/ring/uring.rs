@@ -178,8 +178,13 @@ impl Uring {
     }
 
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<Cqe> {
+    pub(super) fn pop(&mut self) -> Option<&Cqe> {
         self.completions.pop()
+    }
+
+    #[inline]
+    pub(super) fn position(&self) -> u32 {
+        self.completions.position()
     }
 
     pub(super) fn overflows(&self) -> u32 {

@@ -38,6 +38,9 @@ pub(crate) struct SimRing {
     id: RingId,
     features: Features,
     fd: RawFd,
+    /// The last one, for whoever looks at it.
+    popped: Option<Cqe>,
+    position: u32,
 }
 
 impl SimRing {
@@ -73,6 +76,8 @@ impl SimRing {
             id,
             features,
             fd,
+            popped: None,
+            position: 0,
         })
     }
 
@@ -197,8 +202,14 @@ impl SimRing {
         Ok(if busy { Entered::Busy } else { Entered::Done })
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Cqe> {
-        self.world.kernel.borrow_mut().rings[self.id].cq.pop_front()
+    pub(crate) fn pop(&mut self) -> Option<&Cqe> {
+        self.popped = self.world.kernel.borrow_mut().rings[self.id].cq.pop_front();
+        self.position = self.position.wrapping_add(u32::from(self.popped.is_some()));
+        self.popped.as_ref()
+    }
+
+    pub(crate) fn position(&self) -> u32 {
+        self.position
     }
 
     pub(crate) fn overflows(&self) -> u32 {

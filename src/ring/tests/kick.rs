@@ -177,7 +177,7 @@ fn the_way_is_measured_and_leaves_the_ring_as_it_was() {
     assert_eq!(found.is_some(), ring.features().messages);
     println!("{found:?}");
     let _ = ring.enter(Wait::No).unwrap();
-    assert_eq!((ring.pop(), ring.staged()), (None, 0));
+    assert_eq!((ring.pop().copied(), ring.staged()), (None, 0));
     ring.push(&nop(7)).unwrap();
     assert_eq!(reap(&mut ring, 1)[&7], 1);
     assert_eq!(

@@ -78,7 +78,7 @@ fn reap_one(ring: &mut Ring) -> Cqe {
     loop {
         let _ = ring.enter(Wait::Forever).expect("enter");
         if let Some(cqe) = ring.pop() {
-            return cqe;
+            return *cqe;
         }
     }
 }

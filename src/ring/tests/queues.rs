@@ -63,7 +63,7 @@ fn an_overflown_completion_queue_loses_nothing() {
             ring.push(&nop(user_data)).unwrap();
         }
     }
-    let fitted = std::iter::from_fn(|| ring.pop()).map(|cqe| cqe.user_data);
+    let fitted = std::iter::from_fn(|| ring.pop().copied()).map(|cqe| cqe.user_data);
     assert!(fitted.eq(0..4));
     assert!(ring.has_work(), "what did not fit is work");
     let seen = reap(&mut ring, COUNT as usize - 4);

@@ -63,7 +63,7 @@ impl Stage {
         loop {
             let _ = self.ring.enter(Wait::For(QUIET)).expect("enter");
             let before = all.len();
-            all.extend(std::iter::from_fn(|| self.ring.pop()));
+            all.extend(std::iter::from_fn(|| self.ring.pop().copied()));
             if all.len() == before {
                 break;
             }
