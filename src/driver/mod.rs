@@ -38,6 +38,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::task::Waker;
@@ -101,6 +102,8 @@ struct Core {
     /// No op is taken any more.
     closing: bool,
     counts: Counts,
+    /// That of the ring when completions were last counted.
+    position: u32,
 }
 
 thread_local! {
@@ -123,7 +126,6 @@ impl Driver {
         Rc::new(Driver {
             clock: ring.clock(),
             core: RefCell::new(Core {
-                ring: Some(ring),
                 slots: Slots::default(),
                 cancels: VecDeque::new(),
                 backlog: VecDeque::new(),
@@ -131,6 +133,8 @@ impl Driver {
                 lingering: VecDeque::new(),
                 closing: false,
                 counts: Counts::default(),
+                position: ring.position(),
+                ring: Some(ring),
             }),
             buffers,
             datagram_buffers: OnceCell::new(),
@@ -186,6 +190,7 @@ impl Driver {
             in_flight: core.slots.in_flight(),
             orphans: core.slots.orphans(),
             overflows: core.ring.as_ref().map_or(0, Ring::overflows),
+            sqes: core.counts.sqes + core.ring.as_ref().map_or(0, Ring::staged) as u64,
             ..core.counts
         }
     }
@@ -256,28 +261,34 @@ impl Driver {
     /// were.
     #[inline(never)]
     pub(crate) fn reap(&self, mut own: impl FnMut(Waker) -> Result<(), Waker>) -> usize {
-        let before = self.core.borrow().counts.cqes;
+        let mut count = 0;
         loop {
             let mut borrowed = self.core.borrow_mut();
             let core = &mut *borrowed;
             let Some(ring) = &mut core.ring else {
                 return 0;
             };
-            let (cqe, effect) = loop {
+            let to_do = loop {
                 let Some(cqe) = ring.pop() else {
-                    return (core.counts.cqes - before) as usize;
+                    break None;
                 };
-                core.counts.cqes += 1;
                 if cqe.user_data & (CANCEL | MESSAGE) != 0 {
-                    break (cqe, Effect::Answer);
+                    break Some((*cqe, Effect::Answer));
                 }
                 let key = Key::from_user_data(cqe.user_data);
-                let effect = core.slots.complete(key, &cqe, &self.buffers, &mut own);
+                let effect = core.slots.complete(key, cqe, &self.buffers, &mut own);
                 if let Some(effect) = effect {
-                    break (cqe, effect);
+                    break Some((*cqe, effect));
                 }
             };
+            let position = ring.position();
+            let taken = position.wrapping_sub(mem::replace(&mut core.position, position));
+            core.counts.cqes += u64::from(taken);
+            count += taken as usize;
             drop(borrowed);
+            let Some((cqe, effect)) = to_do else {
+                return count;
+            };
             self.act(Key::from_user_data(cqe.user_data), cqe, effect);
         }
     }
@@ -380,7 +391,6 @@ impl Core {
             return false;
         };
         let pushed = ring.push(&sqe).is_ok() || self.push_to_full(sqe);
-        self.counts.sqes += u64::from(pushed);
         if sqe.may_be_heavy() && pushed {
             self.note_weight(sqe.weight());
         }
@@ -402,9 +412,11 @@ impl Core {
         };
         self.counts.enters += 1;
         let before = ring.staged();
-        let submitted = matches!(ring.submit(), Ok(ring::Entered::Done));
-        self.slices.submitted(before - ring.staged());
-        submitted && ring.push(&sqe).is_ok()
+        let all = matches!(ring.submit(), Ok(ring::Entered::Done));
+        let submitted = before - ring.staged();
+        self.counts.sqes += submitted as u64;
+        self.slices.submitted(submitted);
+        all && ring.push(&sqe).is_ok()
     }
 
     fn cancel(&mut self, key: Key) {
@@ -458,7 +470,9 @@ impl Core {
             wait
         };
         let entered = ring.enter_with(at_most, wait);
-        self.slices.submitted(staged - ring.staged());
+        let submitted = staged - ring.staged();
+        self.counts.sqes += submitted as u64;
+        self.slices.submitted(submitted);
         entered.map(drop)
     }
 

@@ -307,6 +307,10 @@ impl Sender for Resource {
         self.note(format!("sent {}", words(&result, usize::to_string)));
         result
     }
+
+    fn sent_well(&self, n: usize) {
+        let _ = self.sent(Ok(n));
+    }
 }
 
 impl Acceptor for Resource {

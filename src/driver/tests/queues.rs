@@ -99,7 +99,9 @@ fn what_overflows_the_completion_queue_is_not_lost() {
     core.drain();
     let overflows = core.0.core.borrow().ring.as_ref().unwrap().overflows();
     assert!(overflows > 0, "the queue was large enough");
-    assert_eq!((wakes.count(), core.counts().cqes), (COUNT, COUNT as u64));
+    let counts = core.counts();
+    assert_eq!((wakes.count(), counts.cqes), (COUNT, COUNT as u64));
+    assert_eq!(counts.sqes, COUNT as u64);
     for future in &mut futures {
         assert!(matches!(
             Pin::new(future).poll(&mut cx),
