@@ -293,7 +293,8 @@ impl BufRing {
         if self.incremental && (kept_by_kernel || end < self.buf_size) {
             return state;
         }
-        self.available.set(self.available.get() - 1);
+        // After the end there is none.
+        self.available.set(self.available.get().saturating_sub(1));
         state & !HELD
     }
 
@@ -368,6 +369,7 @@ impl BufRing {
     /// were posted before are still passed on.
     pub fn close(&self) {
         self.closed.set(true);
+        self.available.set(0);
         self.returned.set(false);
     }
 
@@ -400,11 +402,7 @@ impl BufRing {
     /// How many buffers the kernel can take data into; 0 after [`close`](BufRing::close).
     #[inline]
     pub fn available(&self) -> u32 {
-        if self.closed.get() {
-            0
-        } else {
-            self.available.get()
-        }
+        self.available.get()
     }
 
     /// Whether less than a quarter of the buffers is [`available`](BufRing::available).
