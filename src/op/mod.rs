@@ -135,6 +135,9 @@ pub(crate) trait Sender: 'static {
 
     /// A send has ended for good with `result`, which comes back; the next one may start.
     fn sent(&self, result: io::Result<usize>) -> io::Result<usize>;
+
+    /// The same for the usual result: `n` bytes.
+    fn sent_well(&self, n: usize);
 }
 
 /// What became of the bytes in the pipe of a [`SpliceOut`].

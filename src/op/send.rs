@@ -25,13 +25,9 @@ pub(crate) struct Send<S, B> {
 impl<S: Sender, B: IoBuf> Send<S, B> {
     #[inline]
     pub(crate) fn new(socket: Rc<S>, buf: B, all: bool) -> Self {
-        Send {
-            socket,
-            buf,
-            done: 0,
-            len: 0,
-            all,
-        }
+        let (done, len) = (0, 0);
+        #[rustfmt::skip]
+        return Send { socket, buf, done, len, all };
     }
 }
 
@@ -59,17 +55,20 @@ unsafe impl<S: Sender, B: IoBuf> Op for Send<S, B> {
         #[rustfmt::skip]
         let Send { socket, buf, done, len, all } = self;
         let done = done + usize::try_from(cqe.res).unwrap_or(0);
-        let result = match cqe.result() {
-            Ok(_) if !all || done >= len => Ok(done),
-            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        if cqe.res >= 0 && (!all || done >= len) {
+            socket.sent_well(done);
+            return Ok((Ok(done), buf));
+        }
+        let error = match cqe.result() {
+            Ok(0) => io::ErrorKind::WriteZero.into(),
             Ok(_) => {
                 socket.took_a_part();
                 #[rustfmt::skip]
                 return Err(Send { socket, buf, done, len, all });
             }
-            Err(e) => Err(e),
+            Err(e) => e,
         };
-        Ok((socket.sent(result), buf))
+        Ok((socket.sent(Err(error)), buf))
     }
 
     fn orphan(self, cqe: Cqe) {

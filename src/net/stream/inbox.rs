@@ -8,7 +8,7 @@ use corering_buffers::Lease;
 use crate::driver::Key;
 use crate::io::growable;
 use crate::io::waiters::{Place, Waiters};
-use crate::ring::Cqe;
+use crate::ring::{Cqe, sock_nonempty};
 
 /// Bytes in the inbox at which the receive is cancelled.
 const HIGH_MARK: usize = 256 * 1024;
@@ -48,8 +48,8 @@ pub(super) struct RecvSide {
     pub(super) end: End,
     /// Large messages come: see [`DIRECT_FROM`].
     pub(super) direct: bool,
-    /// The last receive left something in the socket.
-    pub(super) nonempty: bool,
+    /// Of the completion of the last receive.
+    pub(super) last_flags: u32,
     /// The receive was cancelled at the high mark.
     pub(super) paused: bool,
     /// No receive is armed any more: the read half is gone.
@@ -106,6 +106,11 @@ impl RecvSide {
         }
     }
 
+    /// Whether the last receive left something in the socket.
+    pub(super) fn left_something(&self) -> bool {
+        sock_nonempty(self.last_flags)
+    }
+
     pub(super) fn head(&self) -> Option<&Lease> {
         self.head.as_ref()
     }
@@ -139,8 +144,10 @@ impl RecvSide {
         self.raised = 0;
     }
 
-    pub(super) fn high_mark(&self) -> usize {
-        HIGH_MARK + self.raised
+    /// Whether the receive is to be cancelled.
+    #[inline(always)]
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes >= HIGH_MARK && self.bytes >= HIGH_MARK + self.raised
     }
 
     /// The end of the stream, once the inbox is empty: `None` while it is open.

@@ -62,8 +62,8 @@ pub struct Socket {
     last_send: Cell<Option<Key>>,
     /// When a committed send of an abandoned stream is given up. 0 while there is no such thing.
     gives_up_ns: Cell<u64>,
-    /// Sends end with what the kernel has taken, so that somebody sees them go on.
-    paced: Cell<bool>,
+    /// Of sends that are to be sent whole.
+    whole_flags: Cell<u32>,
 }
 
 /// Which of the user's handles are there.
@@ -105,7 +105,7 @@ impl Socket {
             handles: Cell::new(Handles::Whole),
             last_send: Cell::new(None),
             gives_up_ns: Cell::new(0),
-            paced: Cell::new(false),
+            whole_flags: Cell::new((libc::MSG_NOSIGNAL | libc::MSG_WAITALL).cast_unsigned()),
         })
     }
 
@@ -121,7 +121,8 @@ impl Socket {
     /// From now on each part that the kernel takes of a send can be seen, by
     /// [`taken_by_kernel`](Self::taken_by_kernel).
     pub(crate) fn pace_sends(&self) {
-        self.paced.set(true);
+        // Sends end with what the kernel has taken.
+        self.whole_flags.set(libc::MSG_NOSIGNAL.cast_unsigned());
     }
 
     /// Changes whenever the kernel has taken something that is to be sent.

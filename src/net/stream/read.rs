@@ -110,7 +110,7 @@ impl<'a, B: IoBufMut> Read<'a, B> {
 
     /// Submits the receive. The place in line is kept, so that nobody overtakes.
     fn go_direct(&mut self, buf: B, cx: &mut Context<'_>) -> Poll<BufResult<usize, B>> {
-        let poll_first = !self.socket.recv.borrow().nonempty;
+        let poll_first = !self.socket.recv.borrow().left_something();
         let socket = Rc::clone(self.socket);
         let op = op::Recv {
             socket,

@@ -321,13 +321,13 @@ impl Receiver for Socket {
                 if cqe.res >= DIRECT_FROM as i32 {
                     side.direct = true;
                 }
-                side.nonempty = cqe.sock_nonempty();
+                side.last_flags = cqe.flags;
                 side.push(lease);
                 // The kernel must not run out of buffers because somebody reads slowly.
                 if self.driver.is_short_of_buffers() {
                     side.copy_out();
                 }
-                if side.bytes >= side.high_mark() {
+                if side.is_full() {
                     stop = !mem::replace(&mut side.paused, true);
                 }
             }
@@ -351,7 +351,7 @@ impl Receiver for Socket {
     fn received_directly(&self, cqe: Cqe) {
         let mut side = self.recv.borrow_mut();
         side.arm = Arm::Idle;
-        side.nonempty = cqe.sock_nonempty();
+        side.last_flags = cqe.flags;
         // One that was cancelled says nothing about what comes.
         side.direct &= cqe.res >= DIRECT_UNTIL || cqe.res == -libc::ECANCELED;
         match cqe.res {

@@ -206,6 +206,15 @@ impl Socket {
         error
     }
 
+    #[inline(always)]
+    fn send_ended(&self) {
+        self.send.took();
+        match self.send.state.get() {
+            BUSY => self.send.state.set(0),
+            _ => self.sent_slowly(),
+        }
+    }
+
     /// The send that has ended was not all that there is to say of the side: perhaps somebody has
     /// waited for it.
     #[cold]
@@ -289,12 +298,10 @@ impl Sender for Socket {
 
     #[inline(always)]
     fn send_flags(&self, all: bool) -> u32 {
-        let wait = if all && !self.paced.get() {
-            libc::MSG_WAITALL
-        } else {
-            0
-        };
-        (libc::MSG_NOSIGNAL | wait).cast_unsigned()
+        match all {
+            true => self.whole_flags.get(),
+            false => libc::MSG_NOSIGNAL.cast_unsigned(),
+        }
     }
 
     fn took_a_part(&self) {
@@ -305,14 +312,14 @@ impl Sender for Socket {
         self.send.set(TORN);
     }
 
-    #[inline(always)]
     fn sent(&self, result: io::Result<usize>) -> io::Result<usize> {
         let result = result.map_err(|error| self.send_failed(error));
-        self.send.took();
-        match self.send.state.get() {
-            BUSY => self.send.state.set(0),
-            _ => self.sent_slowly(),
-        }
+        self.send_ended();
         result
+    }
+
+    #[inline(always)]
+    fn sent_well(&self, _: usize) {
+        self.send_ended();
     }
 }
