@@ -27,6 +27,7 @@ pub(crate) fn scripts() -> Vec<Script> {
         script("udp_control_data", control_data),
         script("udp_control_data_is_cut", control_data_is_cut),
         script("udp_segments", segments),
+        script("udp_handed_over", handed_over),
         script("udp_receives_are_ended", receives_are_ended),
         script("udp_options", options),
     ]
@@ -137,6 +138,38 @@ async fn nobody_is_there(stage: Stage) {
     let again = UdpSocket::bind(there).await.unwrap();
     stage.saw("sent to the next", sent(&a.send("hello").await.0));
     stage.saw("came", next(&again).await);
+}
+
+/// The next ones. Of several sends in flight one may be late in a simulation.
+async fn in_any_order(socket: &UdpSocket, count: usize) -> String {
+    let mut all = Vec::new();
+    for _ in 0..count {
+        all.push(next(socket).await);
+    }
+    all.sort();
+    all.join(", ")
+}
+
+async fn handed_over(stage: Stage) {
+    let (a, b) = pair().await;
+    let there = b.local_addr().unwrap();
+    let port_zero = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    for (number, len) in (0_u8..).zip([5, 5, 5, 3, 0, 0, 7, 7, 7]) {
+        stage.saw(len, a.try_send(vec![number; len]).is_ok());
+    }
+    stage.saw("came", in_any_order(&b, 9).await);
+    // Of those that cannot be sent nobody is told, and they take nothing with them.
+    for to in [there, there, port_zero, port_zero, there] {
+        stage.saw("to some", a.try_send_to("x", to).is_ok());
+    }
+    stage.saw("of some", in_any_order(&b, 4).await);
+    stage.saw("nothing is told", next(&a).await);
+    b.close().await.unwrap();
+    for _ in 0..3 {
+        stage.saw("to nobody", a.try_send("x").is_ok());
+        settle().await;
+    }
+    stage.saw("told", next(&a).await);
 }
 
 async fn what_cannot_be_sent(stage: Stage) {

@@ -1,7 +1,7 @@
 //! Datagrams that are handed over together go together, and come apart.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -84,6 +84,37 @@ fn each_address_has_a_train_of_its_own() {
         assert_eq!(count.await, 2);
         come(&b, &[10, 10]).await?;
         come(&c, &[10, 10, 10]).await
+    });
+}
+
+#[test]
+fn trains_go_by_ipv6_as_well() {
+    run(async {
+        let a = UdpSocket::bind("[::1]:0").await?;
+        let b = UdpSocket::bind("[::1]:0").await?;
+        let to = b.local_addr()?;
+        assert_eq!(submissions(|| hand_over(&a, to, &[20; 10])).await, 1);
+        come(&b, &[20; 10]).await
+    });
+}
+
+#[test]
+fn every_member_of_a_group_gets_each_datagram_by_itself() {
+    run(async {
+        let group = Ipv4Addr::new(239, 255, 42, 97);
+        let one = UdpSocket::bind_reuse_address("0.0.0.0:0").await?;
+        let port = one.local_addr()?.port();
+        let two = UdpSocket::bind_reuse_address(("0.0.0.0", port)).await?;
+        let sender = UdpSocket::bind("127.0.0.1:0").await?;
+        sender.set_multicast_if_v4(&Ipv4Addr::LOCALHOST)?;
+        for member in [&one, &two] {
+            member.join_multicast_v4(group, Ipv4Addr::LOCALHOST)?;
+        }
+        hand_over(&sender, (group, port).into(), &[40, 40, 40, 7]);
+        for member in [&one, &two] {
+            come(member, &[40, 40, 40, 7]).await?;
+        }
+        Ok(())
     });
 }
 
