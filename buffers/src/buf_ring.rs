@@ -293,6 +293,7 @@ impl BufRing {
         if self.incremental && (kept_by_kernel || end < self.buf_size) {
             return state;
         }
+        debug_assert!(self.closed.get() || self.available.get() > 0);
         // After the end there is none.
         self.available.set(self.available.get().saturating_sub(1));
         state & !HELD

@@ -247,7 +247,7 @@ impl Driver {
     /// `ENOMEM`, `ETIME`).
     pub(crate) fn enter(&self, wait: Wait) -> io::Result<()> {
         if !self.departing.is_empty() {
-            self.let_depart();
+            self.let_depart(false);
         }
         let mut core = self.core.borrow_mut();
         let whole = core.flush();
@@ -395,6 +395,14 @@ impl Core {
             self.note_weight(sqe.weight());
         }
         pushed
+    }
+
+    /// The op that was pushed last takes the kernel as long as so many short ones. Not known of one
+    /// that waits in the backlog.
+    fn weighs(&mut self, weight: u32) {
+        if self.backlog.is_empty() {
+            self.note_weight(weight);
+        }
     }
 
     #[cold]

@@ -277,6 +277,14 @@ impl Driver {
         }
     }
 
+    /// The same for an op that takes the kernel as long to submit as `weight` short ones, which its
+    /// SQE does not show.
+    pub(crate) fn submit_heavy<T: Op>(&self, op: T, weight: u32) -> Option<Key> {
+        let key = self.submit_detached(op)?;
+        self.core.borrow_mut().weighs(weight);
+        Some(key)
+    }
+
     /// Makes the op in a slot, lets `fill` describe the op at its final address, and stages the
     /// SQE.
     ///

@@ -17,7 +17,7 @@ const PERIOD: Duration = Duration::from_millis(10);
 impl Driver {
     /// Refuses new ops from now on: they complete with `ECANCELED`.
     pub(crate) fn close(&self) {
-        self.let_depart();
+        self.let_depart(true);
         self.core.borrow_mut().closing = true;
         // They may outlive the runtime, and must not wait for buffers that never come.
         let datagrams = self.starved_of_datagrams.take();

@@ -46,6 +46,11 @@ impl Train {
         Ok(())
     }
 
+    /// The bytes of all of them.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The number of datagrams.
     #[inline]
     pub(crate) fn len(&self) -> usize {

@@ -28,6 +28,8 @@ pub(crate) enum MessageOption {
     TrafficClassV4,
     TrafficClassV6,
     Gro,
+    /// The length of the datagrams that each send is cut into, 0 for none.
+    Segment,
     OnlyV6,
 }
 
@@ -49,6 +51,7 @@ impl MessageOption {
             MessageOption::TrafficClassV4 => (libc::IPPROTO_IP, libc::IP_RECVTOS),
             MessageOption::TrafficClassV6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS),
             MessageOption::Gro => (libc::SOL_UDP, libc::UDP_GRO),
+            MessageOption::Segment => (libc::SOL_UDP, libc::UDP_SEGMENT),
             MessageOption::OnlyV6 => (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
         }
     }

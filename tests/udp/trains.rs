@@ -138,17 +138,71 @@ fn a_send_that_is_awaited_overtakes_none_that_were_handed_over() {
     });
 }
 
-/// Has the kernel refuse trains, and nothing else: datagrams without checksums are not cut.
 #[allow(unsafe_code)]
-fn without_checksums(socket: &UdpSocket) {
+fn set_option(socket: &impl AsFd, level: i32, name: i32, value: libc::c_int) {
     // SAFETY: the option is a number, which is read during the call.
     let result = unsafe {
-        let one: libc::c_int = 1;
-        let (place, len) = ((&raw const one).cast(), size_of::<libc::c_int>() as u32);
-        let fd = socket.as_fd().as_raw_fd();
-        libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_NO_CHECK, place, len)
+        let (place, len) = ((&raw const value).cast(), size_of_val(&value) as u32);
+        libc::setsockopt(socket.as_fd().as_raw_fd(), level, name, place, len)
     };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
+}
+
+/// Has the kernel refuse trains, and nothing else: datagrams without checksums are not cut.
+fn without_checksums(socket: &UdpSocket) {
+    set_option(socket, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1);
+}
+
+#[test]
+fn trains_that_are_refused_in_one_turn_count_as_one() {
+    run(async {
+        let a = UdpSocket::bind("127.0.0.1:0").await?;
+        let b = UdpSocket::bind("127.0.0.1:0").await?;
+        let c = UdpSocket::bind("127.0.0.1:0").await?;
+        without_checksums(&a);
+        let (of_b, of_c) = (b.local_addr()?, c.local_addr()?);
+        let mut counts = Vec::new();
+        for _ in 0..4 {
+            let both = || {
+                hand_over(&a, of_b, &[9; 16]);
+                hand_over(&a, of_c, &[9; 16]);
+            };
+            counts.push(submissions(both).await);
+            come(&b, &[9; 16]).await?;
+            come(&c, &[9; 16]).await?;
+        }
+        // Two in vain, 64 alone, and two again.
+        assert_eq!(counts, [34, 32, 32, 34]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_socket_that_cuts_its_datagrams_already_sends_each_alone() {
+    run(async {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+        set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 1_000);
+        let socket = UdpSocket::from_std(socket)?;
+        let receiver = UdpSocket::bind("127.0.0.1:0").await?;
+        let to = receiver.local_addr()?;
+        let count = submissions(|| hand_over(&socket, to, &[2_500, 2_500]));
+        assert_eq!(count.await, 2);
+        for len in [1_000, 1_000, 500, 1_000, 1_000, 500] {
+            assert_eq!(receiver.recv().await?.payload.len(), len);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_socket_of_std_makes_trains_as_well() {
+    run(async {
+        let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0")?)?;
+        let receiver = UdpSocket::bind("127.0.0.1:0").await?;
+        let to = receiver.local_addr()?;
+        assert_eq!(submissions(|| hand_over(&socket, to, &[8; 9])).await, 1);
+        come(&receiver, &[8; 9]).await
+    });
 }
 
 #[test]
@@ -201,17 +255,20 @@ fn what_was_handed_over_leaves_when_its_runtime_ends_at_once() -> io::Result<()>
     let receiver = std::net::UdpSocket::bind("127.0.0.1:0")?;
     receiver.set_read_timeout(Some(Duration::from_secs(5)))?;
     let to = receiver.local_addr()?;
-    let runtime = Runtime::new()?;
-    runtime.block_on(async {
-        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    for is_refused in [false, true] {
+        let runtime = Runtime::new()?;
+        let socket = runtime.block_on(UdpSocket::bind("127.0.0.1:0"))?;
+        if is_refused {
+            without_checksums(&socket);
+        }
+        // Not inside of it, which would end with a turn.
         hand_over(&socket, to, &[3, 3]);
-        io::Result::Ok(())
-    })?;
-    drop(runtime);
-    for number in [0, 1] {
-        let mut buf = [9; 9];
-        assert_eq!(receiver.recv(&mut buf)?, 3);
-        assert_eq!(buf[..3], [number; 3]);
+        drop(runtime);
+        for number in [0, 1] {
+            let mut buf = [9; 9];
+            assert_eq!(receiver.recv(&mut buf)?, 3);
+            assert_eq!(buf[..3], [number; 3]);
+        }
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ impl Late {
 }
 
 impl Departs for Late {
-    fn depart(self: Rc<Self>) {
+    fn depart(self: Rc<Self>, _: bool) {
         self.departures.set(self.departures.get() + 1);
         self.driver.submit_detached(Nop);
     }
@@ -44,6 +44,18 @@ fn what_was_kept_back_leaves_with_the_next_submission() {
     assert!(core.is_at_rest());
     core.enter(Wait::No).expect("enter");
     assert_eq!(late.departures.get(), 1, "once");
+}
+
+#[test]
+fn ops_that_say_that_they_are_heavy_are_handed_over_a_few_at_a_time() {
+    let core = Core::new();
+    for _ in 0..3 {
+        core.submit_heavy(Nop, 32);
+    }
+    core.enter(Wait::No).expect("enter");
+    assert!(core.has_staged(), "two of them are as much as goes at once");
+    core.enter(Wait::No).expect("enter");
+    assert!(!core.has_staged());
 }
 
 #[test]

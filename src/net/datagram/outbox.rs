@@ -15,6 +15,12 @@ use crate::ring::{Cqe, Name};
 
 /// Datagrams that go alone after a train was refused: so many at first, then twice as many.
 const ALONE: (u16, u16) = (64, 4096);
+/// What says that the way does not allow trains, among other things.
+const REFUSALS: [i32; 4] = [libc::EMSGSIZE, libc::EINVAL, libc::EIO, libc::EOPNOTSUPP];
+/// So many datagrams of a train take the kernel about as long as one that goes alone.
+const JOINED: usize = 4;
+/// Bytes that take about as long to copy as a short op does to submit.
+const PAGE: usize = 4096;
 
 #[derive(Default)]
 pub(super) struct Outbox {
@@ -22,6 +28,8 @@ pub(super) struct Outbox {
     trains: Vec<Train>,
     /// The socket is going to depart.
     departing: bool,
+    /// It knows no trains.
+    apart: bool,
     /// Datagrams that go alone before another train is tried.
     alone: u16,
     /// How many the last refusal has sent alone.
@@ -38,7 +46,9 @@ impl Outbox {
     fn push(&mut self, name: Name, mut datagram: Held) {
         if self.alone > 0 {
             self.alone -= 1;
-        } else if let Some(last) = self.trains.last_mut() {
+        } else if !self.apart
+            && let Some(last) = self.trains.last_mut()
+        {
             match last.push(&name, datagram) {
                 Ok(()) => return,
                 Err(back) => datagram = back,
@@ -47,15 +57,24 @@ impl Outbox {
         self.trains.push(Train::new(name, datagram));
     }
 
-    /// Learns that the kernel has refused a train.
-    fn train_refused(&mut self) {
+    /// Learns from what became of a train.
+    fn train_ended(&mut self, cqe: Cqe) {
         let (least, most) = ALONE;
-        self.refused = (self.refused * 2).clamp(least, most);
-        self.alone = self.refused;
+        if cqe.res >= 0 {
+            self.refused = 0;
+        } else if REFUSALS.contains(&-cqe.res) && self.alone == 0 {
+            self.refused = (self.refused * 2).clamp(least, most);
+            self.alone = self.refused;
+        }
     }
 }
 
 impl Socket {
+    /// Has each datagram go alone for ever.
+    pub(crate) fn send_apart(&self) {
+        self.send.borrow_mut().outbox.apart = true;
+    }
+
     /// Keeps a datagram until the next submission.
     #[inline]
     pub(super) fn keep_back(self: &Rc<Self>, name: Name, datagram: Held) {
@@ -82,13 +101,20 @@ impl Socket {
     }
 
     fn send_train(self: &Rc<Self>, train: Train) {
-        let socket = Rc::clone(self);
         if train.rest.is_empty() {
             return self.send_alone(train.first, train.name);
         }
-        let key = self.driver.submit_detached(SendTrain::new(socket, train));
-        if let Some(key) = key {
+        // A submission is not to take longer than others do.
+        let weight = train.len().div_ceil(JOINED).max(1 + train.bytes() / PAGE);
+        let op = SendTrain::new(Rc::clone(self), train);
+        if let Some(key) = self.driver.submit_heavy(op, weight as u32) {
             self.unnoticed(key);
+        }
+    }
+
+    fn send_each(self: &Rc<Self>, train: Train) {
+        for datagram in std::iter::once(train.first).chain(train.rest) {
+            self.send_alone(datagram, train.name.clone());
         }
     }
 
@@ -103,25 +129,27 @@ impl Socket {
     /// A train was taken whole, or refused whole. If that was not because it was cancelled, each of
     /// its datagrams is tried by itself: none is to pay for its neighbours, or for an earlier one.
     pub(super) fn end_train(self: &Rc<Self>, train: Train, cqe: Cqe) {
-        if cqe.res >= 0 {
-            self.send.borrow_mut().outbox.refused = 0;
-        }
-        if cqe.res >= 0 || cqe.res == -libc::ECANCELED {
+        self.send.borrow_mut().outbox.train_ended(cqe);
+        if cqe.res >= 0 || cqe.res == -libc::ECANCELED || self.driver.is_closing() {
             return self.sends_ended(train.len() as u16);
         }
-        if !self.tell_of_late_error(cqe) {
-            self.send.borrow_mut().outbox.train_refused();
-        }
-        let datagrams = std::iter::once(train.first).chain(train.rest);
-        for datagram in datagrams {
-            self.send_alone(datagram, train.name.clone());
-        }
+        self.send_each(train);
+        self.linger_on();
+        // Last: whoever is told may panic.
+        self.tell_of_late_error(cqe);
     }
 }
 
 impl Departs for Socket {
-    fn depart(self: Rc<Self>) {
+    fn depart(self: Rc<Self>, last: bool) {
         self.send.borrow_mut().outbox.departing = false;
-        self.send_kept();
+        if !last {
+            return self.send_kept();
+        }
+        // Nobody could send a train's datagrams again.
+        let trains = mem::take(&mut self.send.borrow_mut().outbox.trains);
+        for train in trains {
+            self.send_each(train);
+        }
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct SendSide {
     waiters: Waiters,
     /// Sends whose futures are gone, to be cancelled if they linger too long. Some may have ended.
     unnoticed: Vec<Key>,
+    /// When those of an abandoned socket are cancelled. 0 while there is a handle.
+    gives_up_ns: u64,
     /// Somebody waits for all of them to end.
     draining: bool,
     /// Sends that are not submitted yet. Each counts as in flight.
@@ -34,7 +36,7 @@ impl Socket {
         let mut side = self.send.borrow_mut();
         if !side.outbox.is_empty() {
             drop(side);
-            self.send_kept(); // nothing overtakes it
+            self.send_kept(); // it is not overtaken
             side = self.send.borrow_mut();
         }
         if side.in_flight < self.shape.sends && side.waiters.may_go(*place) {
@@ -87,18 +89,16 @@ impl Socket {
         let awaited = !side.waiters.is_empty();
         drop(side);
         if awaited {
-            (0..count).for_each(|_| self.wake_sender());
+            self.wake_sender(); // who wakes the next one in turn
         }
     }
 
     /// An error that a send was told and that is none of its own goes to the next receive: the
-    /// kernel tells of it once. False if it is another one.
-    pub(super) fn tell_of_late_error(&self, cqe: Cqe) -> bool {
-        let is_late = self.shape.late_errors.contains(&-cqe.res);
-        if is_late {
+    /// kernel tells of it once.
+    pub(super) fn tell_of_late_error(&self, cqe: Cqe) {
+        if self.shape.late_errors.contains(&-cqe.res) {
             self.fail(-cqe.res);
         }
-        is_late
     }
 
     /// Takes a turn if there is one now and nobody waits for it.
@@ -123,8 +123,19 @@ impl Socket {
 
     /// Gives committed sends of an abandoned socket their last ten seconds.
     pub(super) fn linger(&self) {
-        for key in std::mem::take(&mut self.send.borrow_mut().unnoticed) {
-            self.driver.linger(key, self.driver.now_ns() + LINGER_NS);
+        self.send.borrow_mut().gives_up_ns = self.driver.now_ns() + LINGER_NS;
+        self.linger_on();
+    }
+
+    /// The same for those that were submitted since, if it is abandoned.
+    pub(super) fn linger_on(&self) {
+        let mut side = self.send.borrow_mut();
+        let deadline = side.gives_up_ns;
+        if deadline == 0 {
+            return;
+        }
+        for key in std::mem::take(&mut side.unnoticed) {
+            self.driver.linger(key, deadline);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::net::datagram::{
     Socket,
 };
 use crate::net::lookup::{ToSocketAddrs, first_that};
-use crate::ring::{Fd, Name, SocketOption};
+use crate::ring::{Fd, MessageOption, Name, SocketOption};
 
 /// A UDP socket.
 ///
@@ -412,7 +412,13 @@ impl UdpSocket {
         let driver = Driver::current()?;
         socket.set_nonblocking(false)?;
         let fd = Fd::from(OwnedFd::from(socket));
-        Ok(UdpSocket(Socket::new(fd, driver, &UDP)))
+        // Of any protocol, perhaps, or with datagrams that are cut already.
+        let is_plain = matches!(fd.message_option(MessageOption::Segment), Ok(0));
+        let socket = Socket::new(fd, driver, &UDP);
+        if !is_plain {
+            socket.send_apart();
+        }
+        Ok(UdpSocket(socket))
     }
 
     /// A socket of std's for the same socket (a duplicate of the descriptor), with what was

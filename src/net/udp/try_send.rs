@@ -18,7 +18,7 @@ impl UdpSocket {
     ///
     /// # Kernel
     ///
-    /// As [`send`](UdpSocket::send).
+    /// As [`try_send_to`](UdpSocket::try_send_to).
     ///
     /// # Source
     ///
@@ -37,8 +37,10 @@ impl UdpSocket {
     /// Datagrams that follow each other until then, to one address and of one length, but for the
     /// last, which may be shorter, are one message for the kernel, and only there cut into
     /// datagrams again (GSO): many for the price of little more than one. Where that cannot be, as
-    /// with datagrams that are longer than the path allows, they go one by one. The receiver cannot
-    /// tell. A buffer that is no [`Lease`](crate::Lease) is boxed until then.
+    /// with datagrams that are longer than the path allows, they go one by one, perhaps behind
+    /// others. A receiver gets each by itself, unless it [asks](UdpSocket::set_gro) for them
+    /// joined. A socket of std's that has a segment size (`UDP_SEGMENT`) when it is taken over sends
+    /// each alone. A buffer that is no [`Lease`](crate::Lease) is boxed until it is sent.
     ///
     /// # Errors
     ///
