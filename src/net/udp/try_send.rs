@@ -38,9 +38,9 @@ impl UdpSocket {
     /// last, which may be shorter, are one message for the kernel, and only there cut into
     /// datagrams again (GSO): many for the price of little more than one. Where that cannot be, as
     /// with datagrams that are longer than the path allows, they go one by one, perhaps behind
-    /// others. A receiver gets each by itself, unless it [asks](UdpSocket::set_gro) for them
-    /// joined. A socket of std's that has a segment size (`UDP_SEGMENT`) when it is taken over sends
-    /// each alone. A buffer that is no [`Lease`](crate::Lease) is boxed until it is sent.
+    /// others. A receiver gets each by itself, unless it [asks](UdpSocket::set_gro) to have them
+    /// joined. A socket of std's that has a segment size (`UDP_SEGMENT`) when it is taken over
+    /// sends each alone. A buffer that is no [`Lease`](crate::Lease) is boxed until it is sent.
     ///
     /// # Errors
     ///
