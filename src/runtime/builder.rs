@@ -107,7 +107,8 @@ impl Builder {
         self
     }
 
-    /// How long to spin at most. 50 µs by default.
+    /// How long to spin at most. 50 µs by default; [`Spin::Adaptive`] makes full use of it only for
+    /// wakes by other cores.
     pub fn spin_limit(mut self, limit: Duration) -> Self {
         self.spin_limit = limit;
         self

@@ -3,9 +3,10 @@
 //! To sleep and be woken costs a core some 5 µs of CPU and up to 20 µs of time, and the peer that
 //! wakes it about as much. So a core that expects work soon looks for it in user space first. That
 //! pays where completions come one by one, as with one busy connection; where they come in bunches
-//! the sleep is shared by all of them. And it pays where they come soon: what comes after 10 µs has
-//! cost more than the sleep, and would often have come together with something else. For a wake by
-//! another core it pays longer, since that core has to kick one that sleeps.
+//! the sleep is shared by all of them. And it pays where they come soon: what comes later than a
+//! sleep costs both sides has cost more than it saves, and would often have come together with
+//! something else. For a wake by another core it pays longer, since that core has to kick one that
+//! sleeps.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -16,8 +17,8 @@ use std::time::Duration;
 pub enum Spin {
     /// Sleeps at once.
     Never,
-    /// Spins for at most the limit as long as that pays: if completions come one by one, and most
-    /// of them within some 8 µs, or wakes by other cores while it spins.
+    /// Spins as long as that pays: for at most 16 µs where completions come one by one, and most of
+    /// them within that time; for at most the limit where other cores wake it while it spins.
     #[default]
     Adaptive,
     /// Spins for the limit each time.
@@ -30,7 +31,7 @@ pub(super) const LIMIT: Duration = Duration::from_micros(50);
 const FEW: u32 = 2;
 /// A spin that took longer than this until a completion came, nanoseconds, has cost more than it
 /// has saved.
-const PAYS_NS: u64 = 8_000;
+const PAYS_NS: u64 = 16_000;
 /// Spins in a row that may not pay before it is given up.
 const CREDIT_MAX: u32 = 16;
 /// After this many sleeps without a spin it is tried once more.
@@ -51,6 +52,8 @@ pub(super) struct Spinner {
     mode: Spin,
     limit_ns: u64,
     credit: Cell<u32>,
+    /// The part of it that wakes have earned.
+    wakes: Cell<u32>,
     sleeps: Cell<u32>,
     /// Completions of late turns, averaged, times 64.
     bunch: Cell<u32>,
@@ -64,6 +67,7 @@ impl Spinner {
             mode,
             limit_ns: limit.as_nanos() as u64,
             credit: Cell::new(CREDIT_MAX),
+            wakes: Cell::new(CREDIT_MAX),
             sleeps: Cell::new(0),
             bunch: Cell::new(0),
             turn: Cell::new(0),
@@ -76,33 +80,41 @@ impl Spinner {
         match self.mode {
             Spin::Never => 0,
             Spin::Always => self.limit_ns,
-            Spin::Adaptive if self.pays() => self.limit_ns,
-            Spin::Adaptive => 0,
+            Spin::Adaptive => self.adaptive_ns(),
         }
     }
 
-    fn pays(&self) -> bool {
+    fn adaptive_ns(&self) -> u64 {
         if self.bunch.get() > FEW * 64 + 32 {
-            return false;
+            return 0;
         }
         if self.credit.get() > 0 {
-            return true;
+            let longest = if self.wakes.get() > 0 {
+                self.limit_ns
+            } else {
+                PAYS_NS
+            };
+            return longest.min(self.limit_ns);
         }
         let sleeps = self.sleeps.get() + 1;
         self.sleeps.set(sleeps % RETRY);
-        sleeps == RETRY
+        if sleeps == RETRY { self.limit_ns } else { 0 }
     }
 
     /// Learns from a spin that took so long.
     #[inline]
     pub(super) fn spun(&self, found: Found, ns: u64) {
-        let credit = self.credit.get();
+        let (credit, wakes) = (self.credit.get(), self.wakes.get());
         self.credit.set(match found {
             // Twice: a core that sends something and sleeps until the next time fails every other
             // time, and its answers are worth it.
             Found::Wake => (credit + 2).min(CREDIT_MAX),
             Found::Completion if ns <= PAYS_NS => (credit + 1).min(CREDIT_MAX),
             Found::Completion | Found::Nothing => credit.saturating_sub(1),
+        });
+        self.wakes.set(match found {
+            Found::Wake => (wakes + 2).min(CREDIT_MAX),
+            Found::Completion | Found::Nothing => wakes.saturating_sub(1),
         });
     }
 
@@ -166,6 +178,21 @@ mod tests {
             assert_eq!(spins(&spinner, 1, Found::Wake, late), 1);
             assert_eq!(spins(&spinner, 1, Found::Nothing, late), 1);
         }
+    }
+
+    #[test]
+    fn only_a_core_that_others_wake_spins_for_the_whole_limit() {
+        let spinner = adaptive();
+        let limit = LIMIT.as_nanos() as u64;
+        assert_eq!(spinner.limit_ns(), limit);
+        spins(&spinner, 100, Found::Completion, PAYS_NS / 2);
+        assert_eq!(spinner.limit_ns(), PAYS_NS);
+        spins(&spinner, 1, Found::Wake, PAYS_NS / 2);
+        assert_eq!(spinner.limit_ns(), limit);
+        // A smaller limit holds for all.
+        let spinner = Spinner::new(Spin::Adaptive, Duration::from_nanos(PAYS_NS / 2));
+        spins(&spinner, 100, Found::Completion, 1);
+        assert_eq!(spinner.limit_ns(), PAYS_NS / 2);
     }
 
     #[test]
