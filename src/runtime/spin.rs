@@ -17,7 +17,7 @@ use std::time::Duration;
 pub enum Spin {
     /// Sleeps at once.
     Never,
-    /// Spins as long as that pays: for at most 16 µs where completions come one by one, and most of
+    /// Spins as long as that pays: for at most 13 µs where completions come one by one, and most of
     /// them within that time; for at most the limit where other cores wake it while it spins.
     #[default]
     Adaptive,
@@ -31,7 +31,7 @@ pub(super) const LIMIT: Duration = Duration::from_micros(50);
 const FEW: u32 = 2;
 /// A spin that took longer than this until a completion came, nanoseconds, has cost more than it
 /// has saved.
-const PAYS_NS: u64 = 16_000;
+const PAYS_NS: u64 = 13_000;
 /// Spins in a row that may not pay before it is given up.
 const CREDIT_MAX: u32 = 16;
 /// After this many sleeps without a spin it is tried once more.
