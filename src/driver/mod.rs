@@ -272,7 +272,7 @@ impl Driver {
                 let Some(cqe) = ring.pop() else {
                     break None;
                 };
-                if cqe.user_data & (CANCEL | MESSAGE) != 0 {
+                if core.slots.is_answer(cqe.user_data) {
                     break Some((*cqe, Effect::Answer));
                 }
                 let key = Key::from_user_data(cqe.user_data);

@@ -31,6 +31,7 @@ use super::erased::{OP_SIZE_MAX, Orphan, Payload, Refill, UNUSED, VTable};
 use super::key::Key;
 use super::multi::lease;
 use super::stable_vec::StableVec;
+use super::{CANCEL, MESSAGE};
 use crate::ring::Cqe;
 
 /// The kernel cancels an operation by itself when a signal keeps it from starting a worker for it.
@@ -213,6 +214,17 @@ impl Slots {
         let op = unsafe { slot.payload.read::<T>() };
         self.release(key);
         (op, waker)
+    }
+
+    /// Whether a completion is that of no op, but of a cancel or a message. The bits that say so
+    /// put it far beyond the slots, so one comparison does for almost all.
+    #[inline]
+    pub(super) fn is_answer(&self, user_data: u64) -> bool {
+        if self.slots.is_near(Key::from_user_data(user_data).index) {
+            return false;
+        }
+        cold_path();
+        user_data & (CANCEL | MESSAGE) != 0
     }
 
     /// Records a completion and says what is left to do once the driver is no longer borrowed.

@@ -52,6 +52,12 @@ impl<T> StableVec<T> {
         after
     }
 
+    /// Whether there is such an entry, and [`at`](StableVec::at) finds it at once.
+    #[inline]
+    pub(super) fn is_near(&self, index: u32) -> bool {
+        (index as usize) < self.first.len()
+    }
+
     /// # Panics
     /// If there is no such entry.
     #[inline]
