@@ -233,7 +233,8 @@ impl Driver {
         make: impl FnOnce() -> T,
         cx: &Context<'_>,
     ) -> Result<Ticket<T>, (T, Cqe)> {
-        self.submit_from(make, cx, || Rc::clone(self))
+        // First: cloning a waker may run user code, and what is moved after it moves only once.
+        self.submit_from(make, cx.waker().clone(), || Rc::clone(self))
     }
 
     /// As [`submit`](Driver::submit), for a future that borrows what holds the driver.
@@ -241,9 +242,9 @@ impl Driver {
     pub(crate) fn submit_borrowed<T: Op>(
         &self,
         make: impl FnOnce() -> T,
-        cx: &Context<'_>,
+        waker: Waker,
     ) -> Result<Ticket<T, &Driver>, (T, Cqe)> {
-        self.submit_from(make, cx, || self)
+        self.submit_from(make, waker, || self)
     }
 
     /// `hold` makes what the ticket holds of this very driver.
@@ -251,12 +252,10 @@ impl Driver {
     fn submit_from<T: Op, D: Deref<Target = Driver>>(
         &self,
         make: impl FnOnce() -> T,
-        cx: &Context<'_>,
+        waker: Waker,
         hold: impl FnOnce() -> D,
     ) -> Result<Ticket<T, D>, (T, Cqe)> {
-        // First: cloning a waker may run user code, and what is moved after it moves only once.
-        let waker = Some(cx.waker().clone());
-        match self.start(make, &Table::<T>::TABLE, Mode::Waited, waker, T::fill) {
+        match self.start(make, &Table::<T>::TABLE, Mode::Waited, Some(waker), T::fill) {
             Ok(key) => Ok(Ticket {
                 claim: Some((hold(), key)),
                 op: PhantomData,

@@ -58,17 +58,23 @@ impl Waiters {
     #[inline]
     pub(crate) fn wait(&mut self, place: &mut Option<Place>, waker: Waker) -> Option<Waker> {
         if self.first.is_none() {
-            // Nobody has a place: all of them are given back. So this one needs no number.
-            *place = Some(Place::FIRST);
-            self.first = *place;
-            debug_assert!(self.waker.is_none(), "the waker of somebody who has left");
-            mem::forget(self.waker.replace(waker)); // nothing that would have to be dropped
+            self.wait_first(place, waker);
             return None;
         }
         if self.first != *place {
             return self.wait_behind(place, waker);
         }
         self.waker.replace(waker)
+    }
+
+    /// The same where nobody waits.
+    #[inline]
+    pub(crate) fn wait_first(&mut self, place: &mut Option<Place>, waker: Waker) {
+        debug_assert!(self.is_empty() && self.waker.is_none(), "somebody waits");
+        // All places are given back, so this one needs no number.
+        *place = Some(Place::FIRST);
+        self.first = *place;
+        mem::forget(self.waker.replace(waker)); // nothing that would have to be dropped
     }
 
     #[cold]

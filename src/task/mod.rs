@@ -57,7 +57,7 @@ pub use self::{
 pub(crate) use self::{
     pulse::Sample,
     queue::{Kick, Tasks, Watch},
-    waker::wake_own,
+    waker::{clone_here, clone_own, wake_own},
 };
 
 /// Starts a task on the current core and returns a handle to its output.

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use std::{
+    hint::cold_path,
     mem::ManuallyDrop,
     ptr,
     sync::atomic::Ordering::{AcqRel, Acquire, Relaxed},
@@ -63,6 +64,38 @@ pub(super) fn wake_by_ref_here(waker: &Waker) {
     }
 }
 
+/// As [`Waker::clone`], without a call for a task of the core that this thread has entered.
+#[inline(always)]
+pub(crate) fn clone_here(waker: &Waker) -> Waker {
+    clone_own(waker).unwrap_or_else(|| {
+        cold_path();
+        waker.clone()
+    })
+}
+
+/// Clones the waker of a task of the core that this thread has entered, without running any user
+/// code. `None`: it is another one.
+#[inline(always)]
+pub(crate) fn clone_own(waker: &Waker) -> Option<Waker> {
+    let task = waker.data().cast::<Header>();
+    // SAFETY: our vtable, so a task of ours, and the waker is a reference to it; owner thread.
+    if !ptr::eq(waker.vtable(), &VTABLE) || !unsafe { count_local(task) } {
+        return None;
+    }
+    // SAFETY: the reference that was counted above. The vtable is ours, and at hand.
+    Some(unsafe { Waker::new(task.cast(), waker.vtable()) })
+}
+
+/// Counts one more reference of a task of this thread. `false`: it must be counted in the word.
+///
+/// # Safety
+/// The caller has a reference.
+#[inline(always)]
+unsafe fn count_local(task: *const Header) -> bool {
+    // SAFETY: the caller's reference; owner thread.
+    unsafe { (*task).is_local() && (*task).own(|own| own.state.count_one()) }
+}
+
 /// A waker of the handle's task.
 #[cfg(test)]
 pub(super) fn of<T>(handle: &super::JoinHandle<T>) -> Waker {
@@ -72,13 +105,13 @@ pub(super) fn of<T>(handle: &super::JoinHandle<T>) -> Waker {
 }
 
 unsafe fn clone(data: *const ()) -> RawWaker {
-    let header = data.cast::<Header>();
+    let task = data.cast::<Header>();
     // SAFETY: the waker is a reference.
-    let header = unsafe { &*header };
-    // SAFETY: owner thread.
-    if !header.is_local() || !unsafe { header.own(|own| own.state.count_one()) } {
-        // Relaxed: the waker's reference keeps the task, as in `Arc`.
-        header.word.fetch_add(ONE, Relaxed);
+    unsafe {
+        if !count_local(task) {
+            // Relaxed: the waker's reference keeps the task, as in `Arc`.
+            (*task).word.fetch_add(ONE, Relaxed);
+        }
     }
     RawWaker::new(data, &VTABLE)
 }

@@ -23,6 +23,7 @@ use crate::driver::{Item, Resume};
 use crate::io::waiters::Place;
 use crate::op::{Receiver, RecvMulti, RecvOwned};
 use crate::ring::{Cqe, Fd};
+use crate::task::clone_own;
 
 /// A receive, or a read of the inbox, that brought this much makes the stream read straight into
 /// the caller's buffer, if that has as much room: a copy costs more than arming a receive for each
@@ -42,35 +43,30 @@ impl Socket {
         cx: &Context<'_>,
         arm: bool,
     ) -> Poll<RefMut<'_, RecvSide>> {
-        let side = self.recv.borrow_mut();
+        let mut side = self.recv.borrow_mut();
         if side.waiters.may_go(*place) && (side.head.is_some() || side.end != End::Open) {
             return Poll::Ready(side);
         }
-        drop(side);
-        self.wait_for_inbox(place, cx, arm);
+        if side.waiters.is_empty()
+            && let Some(waker) = clone_own(cx.waker())
+        {
+            side.waiters.wait_first(place, waker);
+            let idle = side.is_idle();
+            drop(side);
+            if arm && idle {
+                self.arm();
+            }
+        } else {
+            drop(side);
+            self.wait_for_inbox(place, cx, arm);
+        }
         Poll::Pending
     }
 
-    /// Stands in line, and arms a receive if that is to be done.
-    #[inline(always)]
-    fn wait_for_inbox(self: &Rc<Self>, place: &mut Option<Place>, cx: &Context<'_>, arm: bool) {
-        if place.is_some() {
-            return self.wait_on_for_inbox(place, cx, arm);
-        }
-        let waker = cx.waker().clone();
-        let mut side = self.recv.borrow_mut();
-        let old = side.waiters.wait(place, waker);
-        let idle = side.is_idle();
-        drop(side);
-        drop(old); // user code, so not while the side is borrowed
-        if arm && idle {
-            self.arm();
-        }
-    }
-
-    /// The same for whoever stands there already: most are polled once more, and go.
+    /// Stands in line, and arms a receive if that is to be done: for whoever is not alone, stands
+    /// there already (most are polled once more, and go), or has a waker of another kind.
     #[cold]
-    fn wait_on_for_inbox(self: &Rc<Self>, place: &mut Option<Place>, cx: &Context<'_>, arm: bool) {
+    fn wait_for_inbox(self: &Rc<Self>, place: &mut Option<Place>, cx: &Context<'_>, arm: bool) {
         let side = self.stand_in_line(place, cx);
         let idle = side.is_idle();
         drop(side);

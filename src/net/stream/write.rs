@@ -16,6 +16,7 @@ use crate::io::waiters::Place;
 use crate::io::{Operation, Sealed, cancelled};
 use crate::op::{Send, SendVectored, SendZc, Sender};
 use crate::ring::Cqe;
+use crate::task::clone_here;
 
 /// The future of `write_all(buf)`.
 ///
@@ -373,12 +374,15 @@ fn submit<'a, T: Op>(
     cx: &mut Context<'_>,
 ) -> Submitted<'a, T> {
     let turn = Turn(socket);
-    let submitted = socket.driver.submit_borrowed(make, cx);
+    // First: cloning a waker may run user code, and what is moved after it moves only once.
+    let waker = clone_here(cx.waker());
+    let submitted = socket.driver.submit_borrowed(make, waker);
     mem::forget(turn);
     submitted
 }
 
-/// Ends the turn of a send whose buffer panics when it is asked where it is.
+/// Ends the turn of a send whose buffer panics when it is asked where it is, or whose waker does
+/// when it is cloned.
 pub(super) struct Turn<'a>(pub(super) &'a Socket);
 
 impl Drop for Turn<'_> {

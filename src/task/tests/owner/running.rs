@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Bomb, Log, block_on, counter, settle, tasks, waker_into};
-use crate::task::{Tasks, spawn, wake_own, waker, yield_now};
+use crate::task::{Tasks, clone_here, clone_own, spawn, wake_own, waker, yield_now};
 
 #[test]
 fn tasks_run_in_the_order_they_were_spawned() {
@@ -146,6 +146,26 @@ fn wake_own_takes_wakers_of_this_core_and_no_others() {
     assert_eq!(kicks.count(), 1);
     assert!(there.has_foreign() && there.is_idle());
     assert_eq!(there.enter(|| there.run_batch(|| {})), 1);
+}
+
+#[test]
+fn clone_own_clones_wakers_of_this_core_and_no_others() {
+    let ((here, _), (there, _)) = (tasks(), tasks());
+    let (mine, other) = (here.spawn(pending::<()>()), there.spawn(pending::<()>()));
+    settle(&here);
+    settle(&there);
+    let (of_mine, of_other) = (waker::of(&mine), waker::of(&other));
+    here.enter(|| {
+        let clone = clone_own(&of_mine).expect("entered");
+        assert!(clone.will_wake(&of_mine));
+        clone.wake();
+        assert!(clone_own(&of_other).is_none());
+        assert!(clone_own(Waker::noop()).is_none());
+        assert!(clone_here(&of_other).will_wake(&of_other));
+    });
+    assert!(clone_own(&of_mine).is_none(), "nothing is entered");
+    assert_eq!(here.enter(|| here.run_batch(|| {})), 1);
+    assert!(there.is_idle());
 }
 
 #[test]
