@@ -7,8 +7,9 @@ use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, RawWakerVTable, Waker};
 use std::time::Duration;
 
 use corering::buffers::{IoBuf, IoBufMut};
@@ -219,6 +220,42 @@ fn a_write_whose_buffer_panics_leaves_the_stream_usable() {
             "two receives and the kick: {before:?}"
         );
         assert!(before.orphans <= 1, "no slot is left: {before:?}");
+    });
+}
+
+/// A waker that panics when it is cloned.
+fn fragile_waker() -> Waker {
+    static TABLE: RawWakerVTable =
+        RawWakerVTable::new(|_| panic!("fragile: clone"), |_| {}, |_| {}, |_| {});
+    // SAFETY: none of the functions uses the pointer.
+    unsafe { Waker::new(std::ptr::null(), &TABLE) }
+}
+
+/// Polls `future` with a waker that panics, which is to reach the caller.
+fn poll_with_fragile_waker(future: impl Future) {
+    let mut future = pin!(future);
+    let waker = fragile_waker();
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        future
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_ready()
+    }));
+    assert!(polled.is_err(), "it does not wait without a waker");
+}
+
+#[test]
+fn a_stream_whose_waker_panics_when_it_is_cloned_stays_usable() {
+    run(async {
+        let (a, b) = pair().await;
+        poll_with_fragile_waker(a.recv());
+        poll_with_fragile_waker(a.read(vec![0; 100]));
+        poll_with_fragile_waker(a.write_all(b"all".to_vec()));
+        poll_with_fragile_waker(a.write(b"once".to_vec()));
+        poll_with_fragile_waker(a.write_vectored([b"several".to_vec()]));
+        poll_with_fragile_waker(a.write_zero_copy(b"zero".to_vec()));
+        still_talk(&a, &b).await;
+        still_talk(&b, &a).await;
     });
 }
 
