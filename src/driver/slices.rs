@@ -1,14 +1,14 @@
 //! How much one enter hands over.
 //!
 //! The kernel does much of an op's work while it takes its submission: a send of 64 KiB is copied
-//! there, which takes some 40 µs. Meanwhile no task runs and no timer fires. So what is staged is
+//! there, which takes 15 to 40 µs. Meanwhile no task runs and no timer fires. So what is staged is
 //! cut into slices, each of which is one enter: a turn submits the first one and goes on, with
 //! timers and tasks between it and the next.
 
 use std::collections::VecDeque;
 
 /// What one slice may weigh: see [`RawSqe::weight`](crate::ring::RawSqe::weight). As many short ops
-/// take some 200 µs, and so does a quarter of a megabyte that is copied.
+/// take some 200 µs, and so does half a megabyte that is copied.
 const WEIGHT_MAX: u32 = 64;
 
 /// Where the slices of what is staged end. A short op costs nothing here: only the heavy ones are

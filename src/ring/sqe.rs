@@ -12,7 +12,7 @@ use super::opcode;
 const LEN_MAX: usize = 0x7fff_f000;
 
 /// Bytes that take about as long to copy as a short op does to submit.
-const PAGE: u32 = 4096;
+const COPIED: u32 = 8 * 1024;
 
 /// The kernel's 64-byte submission queue entry.
 ///
@@ -54,11 +54,11 @@ impl RawSqe {
     /// Whether submitting it may take longer than a short op does: see [`weight`](RawSqe::weight).
     #[inline(always)]
     pub(crate) fn may_be_heavy(&self) -> bool {
-        self.len >= PAGE
+        self.len >= COPIED
     }
 
     /// How much of the kernel's time it takes to submit, in short ops. What is copied at once adds
-    /// to that, and weighs as much as an op every 4 KiB.
+    /// to that, and weighs as much as an op every 8 KiB.
     pub(crate) fn weight(&self) -> u32 {
         let copies = match self.opcode {
             opcode::SEND | opcode::WRITE | opcode::READ => true,
@@ -66,7 +66,7 @@ impl RawSqe {
             // A number in the place of a length is none.
             _ => false,
         };
-        if copies { 1 + self.len / PAGE } else { 1 }
+        if copies { 1 + self.len / COPIED } else { 1 }
     }
 
     /// Cancels all ops of the ring. Posts a completion only if it fails.

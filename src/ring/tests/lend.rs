@@ -125,9 +125,9 @@ fn what_is_copied_at_once_weighs_more() {
         raw.weight()
     };
     assert_eq!(weight(opcode::SEND, 64, 0), 1);
-    assert_eq!(weight(opcode::SEND, 65_536, 0), 17);
-    assert_eq!(weight(opcode::WRITE, 8192, 0), 3);
-    assert_eq!(weight(opcode::RECV, 65_536, 0), 17);
+    assert_eq!(weight(opcode::SEND, 65_536, 0), 9);
+    assert_eq!(weight(opcode::WRITE, 16_384, 0), 3);
+    assert_eq!(weight(opcode::RECV, 65_536, 0), 9);
     assert_eq!(weight(opcode::RECV, 65_536, opcode::POLL_FIRST), 1);
     assert_eq!(weight(opcode::OPENAT, 65_536, 0), 1);
 }
