@@ -41,6 +41,13 @@ impl Driver {
         is_quiet && self.departing.is_empty()
     }
 
+    /// SQEs that were submitted or staged.
+    #[inline]
+    pub(crate) fn sqes(&self) -> u64 {
+        let core = self.core.borrow();
+        core.counts.sqes + core.ring.as_ref().map_or(0, Ring::staged) as u64
+    }
+
     /// Whether something waits to be submitted.
     #[inline]
     pub(crate) fn has_staged(&self) -> bool {

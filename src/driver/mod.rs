@@ -190,7 +190,7 @@ impl Driver {
             in_flight: core.slots.in_flight(),
             orphans: core.slots.orphans(),
             overflows: core.ring.as_ref().map_or(0, Ring::overflows),
-            sqes: core.counts.sqes + core.ring.as_ref().map_or(0, Ring::staged) as u64,
+            sqes: self.sqes(),
             ..core.counts
         }
     }

@@ -210,7 +210,7 @@ impl Core {
 
     /// Looks for work in user space for a while, if that pays. True if there is some.
     fn spin(&self) -> bool {
-        let limit = self.spinner.limit_ns();
+        let limit = self.spinner.limit_ns(self.driver.sqes());
         if limit == 0 {
             return false;
         }

@@ -17,9 +17,8 @@ use std::time::Duration;
 pub enum Spin {
     /// Sleeps at once.
     Never,
-    /// Spins as long as that pays: for at most 12 µs where completions come one by one, and more than
-    /// a third of them within that time; for at most the limit where other cores wake it while it
-    /// spins.
+    /// Spins as long as that pays: for at most 13 µs where completions come one by one, and two of
+    /// five within that time; for at most the limit where other cores wake it while it spins.
     #[default]
     Adaptive,
     /// Spins for the limit each time.
@@ -32,13 +31,15 @@ pub(super) const LIMIT: Duration = Duration::from_micros(50);
 const FEW: u32 = 2;
 /// A spin that took longer than this until a completion came, nanoseconds, has cost more than it
 /// has saved.
-const PAYS_NS: u64 = 12_000;
+const PAYS_NS: u64 = 13_000;
+/// What a spin that pays earns, and what one that does not costs: two of five have to. One that
+/// pays has saved a sleep, the peer's part in ending it, and the time in which neither of them
+/// worked. And a core that sends something and sleeps until the next time fails every other time.
+const EARNS: u32 = 3;
+const COSTS: u32 = 2;
 /// Spins in a row that may not pay before it is given up.
-const CREDIT_MAX: u32 = 16;
-/// So many that do not pay are made up for by one that does: it has saved a sleep, the peer's part
-/// in ending it, and the time in which neither of them worked. A core that sends something and
-/// sleeps until the next time fails every other time, too, and the answers are worth it.
-const GAIN: u32 = 2;
+const PATIENCE: u32 = 16;
+const CREDIT_MAX: u32 = PATIENCE * COSTS;
 /// After this many sleeps without a spin it is tried once more.
 const RETRY: u32 = 64;
 
@@ -56,14 +57,28 @@ pub(super) enum Found {
 pub(super) struct Spinner {
     mode: Spin,
     limit_ns: u64,
-    credit: Cell<u32>,
-    /// The part of it that wakes have earned.
-    wakes: Cell<u32>,
-    sleeps: Cell<u32>,
+    /// What is known of waits before which nothing was submitted, and of those before which
+    /// something was: the former last until something new comes, the latter mostly until the peer
+    /// has dealt with an answer. Of short-lived connections the next one comes 4 µs after the end
+    /// of the last, and the end of one 20 µs after its answer.
+    waits: [Waits; 2],
+    /// Which of them this wait is.
+    this: Cell<usize>,
+    /// SQEs until the last wait.
+    sqes: Cell<u64>,
     /// Completions of late turns, averaged, times 64.
     bunch: Cell<u32>,
     /// The last turn that it learned from.
     turn: Cell<u64>,
+}
+
+/// Whether to spin in waits of one kind.
+#[derive(Debug)]
+struct Waits {
+    credit: Cell<u32>,
+    /// The part of it that wakes have earned.
+    wakes: Cell<u32>,
+    sleeps: Cell<u32>,
 }
 
 impl Spinner {
@@ -71,54 +86,38 @@ impl Spinner {
         Spinner {
             mode,
             limit_ns: limit.as_nanos() as u64,
-            credit: Cell::new(CREDIT_MAX),
-            wakes: Cell::new(CREDIT_MAX),
-            sleeps: Cell::new(0),
+            waits: [Waits::new(), Waits::new()],
+            this: Cell::new(0),
+            sqes: Cell::new(0),
             bunch: Cell::new(0),
             turn: Cell::new(0),
         }
     }
 
-    /// How long to spin now, nanoseconds. 0: not at all.
+    /// How long to spin now, when so many SQEs have been submitted or staged in all, nanoseconds.
+    /// 0: not at all.
     #[inline]
-    pub(super) fn limit_ns(&self) -> u64 {
+    pub(super) fn limit_ns(&self, sqes: u64) -> u64 {
         match self.mode {
             Spin::Never => 0,
             Spin::Always => self.limit_ns,
-            Spin::Adaptive => self.adaptive_ns(),
+            Spin::Adaptive => self.adaptive_ns(sqes),
         }
     }
 
-    fn adaptive_ns(&self) -> u64 {
+    fn adaptive_ns(&self, sqes: u64) -> u64 {
+        let has_submitted = sqes != self.sqes.replace(sqes);
+        self.this.set(has_submitted.into());
         if self.bunch.get() > FEW * 64 + 32 {
             return 0;
         }
-        if self.credit.get() > 0 {
-            let longest = if self.wakes.get() > 0 {
-                self.limit_ns
-            } else {
-                PAYS_NS
-            };
-            return longest.min(self.limit_ns);
-        }
-        let sleeps = self.sleeps.get() + 1;
-        self.sleeps.set(sleeps % RETRY);
-        if sleeps == RETRY { self.limit_ns } else { 0 }
+        self.waits[self.this.get()].limit_ns(self.limit_ns)
     }
 
     /// Learns from a spin that took so long.
     #[inline]
     pub(super) fn spun(&self, found: Found, ns: u64) {
-        let learn = |credit: &Cell<u32>, pays: bool| {
-            credit.set(match pays {
-                true => (credit.get() + GAIN).min(CREDIT_MAX),
-                false => credit.get().saturating_sub(1),
-            });
-        };
-        let by_wake = found == Found::Wake;
-        let in_time = found == Found::Completion && ns <= PAYS_NS;
-        learn(&self.credit, by_wake || in_time);
-        learn(&self.wakes, by_wake);
+        self.waits[self.this.get()].spun(found, ns);
     }
 
     /// Learns from the turn of this number, which took `completions`, and from those since the last
@@ -136,6 +135,43 @@ impl Spinner {
     }
 }
 
+impl Waits {
+    fn new() -> Waits {
+        Waits {
+            credit: Cell::new(CREDIT_MAX),
+            wakes: Cell::new(CREDIT_MAX),
+            sleeps: Cell::new(0),
+        }
+    }
+
+    fn limit_ns(&self, longest: u64) -> u64 {
+        if self.credit.get() > 0 {
+            let by_wakes = self.wakes.get() > 0;
+            return if by_wakes {
+                longest
+            } else {
+                PAYS_NS.min(longest)
+            };
+        }
+        let sleeps = self.sleeps.get() + 1;
+        self.sleeps.set(sleeps % RETRY);
+        if sleeps == RETRY { longest } else { 0 }
+    }
+
+    fn spun(&self, found: Found, ns: u64) {
+        let learn = |credit: &Cell<u32>, pays: bool| {
+            credit.set(match pays {
+                true => (credit.get() + EARNS).min(CREDIT_MAX),
+                false => credit.get().saturating_sub(COSTS),
+            });
+        };
+        let by_wake = found == Found::Wake;
+        let in_time = found == Found::Completion && ns <= PAYS_NS;
+        learn(&self.credit, by_wake || in_time);
+        learn(&self.wakes, by_wake);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,10 +180,10 @@ mod tests {
         Spinner::new(Spin::Adaptive, LIMIT)
     }
 
-    /// How many of `waits` are spun for, if each spin ends like this.
+    /// How many of `waits` are spun for, if nothing was submitted and each spin ends like this.
     fn spins(spinner: &Spinner, waits: u32, found: Found, ns: u64) -> u32 {
         let spun = (0..waits).filter(|_| {
-            let spins = spinner.limit_ns() > 0;
+            let spins = spinner.limit_ns(0) > 0;
             if spins {
                 spinner.spun(found, ns);
             }
@@ -163,8 +199,8 @@ mod tests {
         for (found, ns) in [(Found::Nothing, limit), (Found::Completion, late)] {
             let spinner = adaptive();
             let tried = spins(&spinner, 10_000, found, ns);
-            let most = 10_000 / RETRY + 2 * CREDIT_MAX;
-            assert!((CREDIT_MAX..=most).contains(&tried), "{tried}");
+            let most = 10_000 / RETRY + 2 * PATIENCE;
+            assert!((PATIENCE..=most).contains(&tried), "{tried}");
             // What comes soon is noticed: a core that was idle becomes quick again.
             let tried = spins(&spinner, 10_000, Found::Completion, PAYS_NS / 2);
             assert!(tried > 10_000 - 2 * RETRY, "{tried}");
@@ -178,32 +214,52 @@ mod tests {
         assert_eq!(spins(&spinner, 10_000, Found::Completion, soon), 10_000);
         for found in [Found::Wake, Found::Completion] {
             for _ in 0..1_000 {
-                assert_eq!(spins(&spinner, 1, found, soon), 1);
-                assert_eq!(spins(&spinner, 2, Found::Nothing, PAYS_NS), 2);
+                assert_eq!(spins(&spinner, 2, found, soon), 2);
+                assert_eq!(spins(&spinner, 3, Found::Nothing, PAYS_NS), 3);
             }
         }
-        // Three of four are too many.
+        // One of three is not enough.
         let tried = (0..1_000).map(|_| {
             spins(&spinner, 1, Found::Completion, soon)
-                + spins(&spinner, 3, Found::Nothing, PAYS_NS)
+                + spins(&spinner, 2, Found::Nothing, PAYS_NS)
         });
         let tried = tried.sum::<u32>();
-        assert!(tried < 1_000, "{tried} of 4,000");
+        assert!(tried < 1_000, "{tried} of 3,000");
     }
 
     #[test]
     fn only_a_core_that_others_wake_spins_for_the_whole_limit() {
         let spinner = adaptive();
         let limit = LIMIT.as_nanos() as u64;
-        assert_eq!(spinner.limit_ns(), limit);
+        assert_eq!(spinner.limit_ns(0), limit);
         spins(&spinner, 100, Found::Completion, PAYS_NS / 2);
-        assert_eq!(spinner.limit_ns(), PAYS_NS);
+        assert_eq!(spinner.limit_ns(0), PAYS_NS);
         spins(&spinner, 1, Found::Wake, PAYS_NS / 2);
-        assert_eq!(spinner.limit_ns(), limit);
+        assert_eq!(spinner.limit_ns(0), limit);
         // A smaller limit holds for all.
         let spinner = Spinner::new(Spin::Adaptive, Duration::from_nanos(PAYS_NS / 2));
         spins(&spinner, 100, Found::Completion, 1);
-        assert_eq!(spinner.limit_ns(), PAYS_NS / 2);
+        assert_eq!(spinner.limit_ns(0), PAYS_NS / 2);
+    }
+
+    #[test]
+    fn waits_after_something_was_submitted_are_learned_apart() {
+        let spinner = adaptive();
+        let mut sqes = 0;
+        let (mut with, mut without) = (0, 0);
+        for _ in 0..1_000 {
+            sqes += 1;
+            if spinner.limit_ns(sqes) > 0 {
+                spinner.spun(Found::Nothing, PAYS_NS);
+                with += 1;
+            }
+            if spinner.limit_ns(sqes) > 0 {
+                spinner.spun(Found::Completion, PAYS_NS / 2);
+                without += 1;
+            }
+        }
+        assert!(with < 100, "{with}");
+        assert_eq!(without, 1_000);
     }
 
     #[test]
@@ -217,15 +273,15 @@ mod tests {
         for _ in 0..100 {
             turned(0, 64);
         }
-        assert_eq!(spinner.limit_ns(), 0);
+        assert_eq!(spinner.limit_ns(0), 0);
         for _ in 0..100 {
             turned(0, 2);
         }
-        assert!(spinner.limit_ns() > 0);
+        assert!(spinner.limit_ns(0) > 0);
         // Turns that took none, and were not reported, count as well.
         turned(0, 64);
-        assert_eq!(spinner.limit_ns(), 0);
+        assert_eq!(spinner.limit_ns(0), 0);
         turned(50, 1);
-        assert!(spinner.limit_ns() > 0);
+        assert!(spinner.limit_ns(0) > 0);
     }
 }
