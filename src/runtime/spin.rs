@@ -17,7 +17,7 @@ use std::time::Duration;
 pub enum Spin {
     /// Sleeps at once.
     Never,
-    /// Spins as long as that pays: for at most 13 µs where completions come one by one, and two of
+    /// Spins as long as that pays: for at most 14 µs where completions come one by one, and two of
     /// five within that time; for at most the limit where other cores wake it while it spins.
     #[default]
     Adaptive,
@@ -31,7 +31,7 @@ pub(super) const LIMIT: Duration = Duration::from_micros(50);
 const FEW: u32 = 2;
 /// A spin that took longer than this until a completion came, nanoseconds, has cost more than it
 /// has saved.
-const PAYS_NS: u64 = 13_000;
+const PAYS_NS: u64 = 14_000;
 /// What a spin that pays earns, and what one that does not costs: two of five have to. One that
 /// pays has saved a sleep, the peer's part in ending it, and the time in which neither of them
 /// worked. And a core that sends something and sleeps until the next time fails every other time.
