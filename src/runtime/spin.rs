@@ -1,12 +1,12 @@
 //! Whether to spin before sleeping.
 //!
 //! To sleep and be woken costs a core some 5 µs of CPU and up to 20 µs of time, and the peer that
-//! wakes it about as much. So a core that expects work soon looks for it in user space first. That
-//! pays where completions come one by one, as with one busy connection; where they come in bunches
-//! the sleep is shared by all of them. And it pays where they come soon: what comes later than a
-//! sleep costs both sides has cost more than it saves, and would often have come together with
-//! something else. For a wake by another core it pays longer, since that core has to kick one that
-//! sleeps.
+//! wakes it as much or more. So a core that expects work soon looks for it in user space first.
+//! That pays where completions come one by one, as with one busy connection; where they come in
+//! bunches the sleep is shared by all of them. And it pays where they come soon: what comes later
+//! than a sleep costs both sides has cost more than it saves, and would often have come together
+//! with something else. For a wake by another core it pays longer, since that core has to kick one
+//! that sleeps.
 
 use std::cell::Cell;
 use std::time::Duration;
