@@ -212,9 +212,9 @@ mod tests {
         let spinner = adaptive();
         let soon = PAYS_NS / 2;
         assert_eq!(spins(&spinner, 10_000, Found::Completion, soon), 10_000);
-        for found in [Found::Wake, Found::Completion] {
+        for (found, ns) in [(Found::Wake, 3 * PAYS_NS), (Found::Completion, soon)] {
             for _ in 0..1_000 {
-                assert_eq!(spins(&spinner, 2, found, soon), 2);
+                assert_eq!(spins(&spinner, 2, found, ns), 2);
                 assert_eq!(spins(&spinner, 3, Found::Nothing, PAYS_NS), 3);
             }
         }
